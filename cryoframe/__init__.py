@@ -1,0 +1,1 @@
+"""Public names of cryoframe, loaded on first use."""
