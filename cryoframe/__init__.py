@@ -1,1 +1,85 @@
-"""Public names of cryoframe, loaded on first use."""
+"""Public names of cryoframe, loaded on first use (PEP 562); nothing else is promised."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryoframe.data.columns import Column, ColumnGroup, Schema
+    from cryoframe.data.frames import Convention
+    from cryoframe.data.images import (
+        AcquisitionMetadata,
+        Classes2D,
+        CorrectedMicrograph,
+        CtfFit,
+        FrameSource,
+        Micrograph,
+        MicrographSource,
+        Movie,
+        ParticleStack,
+    )
+    from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
+    from cryoframe.data.optics import DefectMap, GainReference, Optics
+    from cryoframe.data.results import AtomicModel, Classes3D, Heterogeneity, Refinement, SharpenedMap
+    from cryoframe.data.tables import (
+        ClassTable,
+        CtfTable,
+        FscTable,
+        IterationTable,
+        MotionTable,
+        ParticleTable,
+        Table,
+    )
+    from cryoframe.errors import CryoframeError
+    from cryoframe.kernel.bus import Bus
+    from cryoframe.kernel.context import StageContext
+    from cryoframe.kernel.run import Run
+    from cryoframe.kernel.stage import hookimpl
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "cryoframe.data.columns": ("Column", "ColumnGroup", "Schema"),
+    "cryoframe.data.frames": ("Convention",),
+    "cryoframe.data.images": (
+        "AcquisitionMetadata", "Classes2D", "CorrectedMicrograph", "CtfFit", "FrameSource", "Micrograph",
+        "MicrographSource", "Movie", "ParticleStack",
+    ),
+    "cryoframe.data.maps": ("HalfMaps", "LocalResolution", "Mask", "Volume"),
+    "cryoframe.data.optics": ("DefectMap", "GainReference", "Optics"),
+    "cryoframe.data.results": ("AtomicModel", "Classes3D", "Heterogeneity", "Refinement", "SharpenedMap"),
+    "cryoframe.data.tables": (
+        "ClassTable", "CtfTable", "FscTable", "IterationTable", "MotionTable", "ParticleTable", "Table",
+    ),
+    "cryoframe.errors": ("CryoframeError",),
+    "cryoframe.kernel.bus": ("Bus",),
+    "cryoframe.kernel.context": ("StageContext",),
+    "cryoframe.kernel.run": ("Run",),
+    "cryoframe.kernel.stage": ("hookimpl",),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AcquisitionMetadata", "AtomicModel", "Bus", "ClassTable", "Classes2D", "Classes3D", "Column", "ColumnGroup",
+    "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap", "FrameSource", "FscTable",
+    "GainReference", "HalfMaps", "Heterogeneity", "IterationTable", "LocalResolution", "Mask", "Micrograph",
+    "MicrographSource", "MotionTable", "Movie", "Optics", "ParticleStack", "ParticleTable", "Refinement", "Run", "Schema",
+    "SharpenedMap", "StageContext", "Table", "Volume", "hookimpl",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    if name.endswith(("Event",)) or name in _event_names():
+        return getattr(import_module("cryoframe.kernel.events"), name)
+    raise AttributeError(f"module 'cryoframe' has no public name '{name}'")
+
+
+def _event_names() -> tuple[str, ...]:
+    return tuple(import_module("cryoframe.kernel.events").EVENT_NAMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,176 @@
+"""Two-dimensional products: movies, micrographs, particle stacks, class averages. No reading of files here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from cryoframe.data.optics import GainReference, Optics
+from cryoframe.data.tables import ClassTable, MotionTable, ParticleTable
+from cryoframe.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """What a movie reader hands out: frames on demand, nothing held."""
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames (after grouping, for event files)."""
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Frame shape `(ny, nx)`."""
+
+    @property
+    def pixel_size_A(self) -> float | None:
+        """Pixel the file states, None when it states none that makes sense."""
+
+    def read_frame(self, index: int) -> NDArray[np.float32]:
+        """Return frame `index` (from 0), `(ny, nx)` float32, row 0 first."""
+
+
+@runtime_checkable
+class MicrographSource(Protocol):
+    """What a micrograph reader hands out."""
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Image shape `(ny, nx)`."""
+
+    @property
+    def pixel_size_A(self) -> float | None:
+        """Pixel the file states, None when it states none that makes sense."""
+
+    @property
+    def voltage_kV(self) -> float | None:
+        """Acceleration voltage the file states."""
+
+    @property
+    def dose_e_A2(self) -> float | None:
+        """Total dose the file states."""
+
+    def read(self) -> NDArray[np.float32]:
+        """Return the image, `(ny, nx)` float32."""
+
+
+@dataclass(frozen=True)
+class AcquisitionMetadata:
+    """What a side-car file (mdoc, EPU XML) or header says of an exposure; None where it says nothing."""
+
+    source: str
+    exposure_id: str = ""
+    voltage_kV: float | None = None
+    pixel_size_A: float | None = None
+    dose_e_A2: float | None = None
+    n_frames: int | None = None
+    applied_defocus_A: float | None = None
+    stage_x_um: float | None = None
+    stage_y_um: float | None = None
+    tilt_deg: float | None = None
+    image_shift_x_um: float | None = None
+    image_shift_y_um: float | None = None
+    time_utc: str | None = None
+
+
+@dataclass(frozen=True)
+class Movie:
+    """A raw movie in the user's own file, which is only ever read."""
+
+    movie_id: str
+    path: str
+    n_frames: int
+    shape_px: tuple[int, int]
+    pixel_size_A: float
+    dose_per_frame_e_A2: float
+    optics: Optics = field(default_factory=Optics)
+    gain: GainReference | None = None
+    #: Attached where the movie is read; never stored.
+    source: FrameSource | None = field(default=None, compare=False, repr=False, metadata={"stored": False})
+
+    def frames(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the frames one after the other, `(ny, nx)` float32, multiplied by the gain where there is one."""
+        if self.source is None:
+            raise InvalidInput(
+                f"movie '{self.movie_id}' has no reader attached", remedy="Open it with cryoframe.open_movie(path)."
+            )
+        for index in range(self.n_frames):
+            frame = self.source.read_frame(index)
+            yield frame if self.gain is None else frame * self.gain.data
+
+
+@dataclass(frozen=True)
+class Micrograph:
+    """One image of the specimen, `(ny, nx)` float32, protein dark as recorded."""
+
+    micrograph_id: str
+    data: NDArray[np.float32]
+    pixel_size_A: float
+    dose_e_A2: float = 0.0
+    dose_weighted: bool = False
+    optics: Optics = field(default_factory=Optics)
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Image shape `(ny, nx)`."""
+        return (int(self.data.shape[0]), int(self.data.shape[1]))
+
+
+@dataclass(frozen=True)
+class CorrectedMicrograph:
+    """A movie's aligned sum with the motion that was undone."""
+
+    micrograph: Micrograph
+    motion: MotionTable
+    unweighted: Micrograph | None = None
+
+
+@dataclass(frozen=True)
+class CtfFit:
+    """The CTF of one micrograph; columns as in the particle table, see ``schemas.CTF``."""
+
+    micrograph_id: str
+    defocus_u_A: float
+    defocus_v_A: float
+    defocus_angle_deg: float
+    phase_shift_deg: float = 0.0
+    fit_resolution_A: float = 0.0
+    score: float = 0.0
+    #: Ring profile for people: frequency, observed and fitted, `(3, n)` float32.
+    profile: NDArray[np.float32] | None = None
+    #: Background-flattened spectrum beside the fit, `(n, n)` float32, for people.
+    spectrum: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class ParticleStack:
+    """Particle images, `(n, box, box)` float32, protein bright, mean 0 and standard deviation 1 outside the particle."""
+
+    images: NDArray[np.float32]
+    particles: ParticleTable
+    pixel_size_A: float
+    optics: tuple[Optics, ...] = ()
+
+    def optics_of(self, group: str) -> Optics:
+        """Return the settings of one optics group."""
+        for optics in self.optics:
+            if optics.optics_group == group:
+                return optics
+        raise InvalidInput(
+            f"optics group '{group}' is not in the stack", expected=", ".join(o.optics_group for o in self.optics)
+        )
+
+
+@dataclass(frozen=True)
+class Classes2D:
+    """Class averages `(k, box, box)` float32, their table, and the particles with class and in-plane pose."""
+
+    averages: NDArray[np.float32]
+    classes: ClassTable
+    particles: ParticleTable
+    pixel_size_A: float

@@ -1,0 +1,331 @@
+"""THE page: every stage and every service hook, typed, in beam order. A plugin implements one of these by name.
+
+A stage implementation has the very argument names below (fewer are allowed: pluggy prunes), the same product types,
+and ``params`` annotated with its own frozen dataclass whose fields all have a default and a doc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cryoframe.data.images import (
+    AcquisitionMetadata,
+    Classes2D,
+    CorrectedMicrograph,
+    CtfFit,
+    FrameSource,
+    Micrograph,
+    MicrographSource,
+    Movie,
+    ParticleStack,
+)
+from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
+from cryoframe.data.optics import GainReference, Optics
+from cryoframe.data.results import AtomicModel, Classes3D, Heterogeneity, Refinement, SharpenedMap
+from cryoframe.data.tables import ParticleTable
+from cryoframe.kernel.bus import Bus
+from cryoframe.kernel.context import StageContext
+from cryoframe.kernel.stage import hookimpl, service, stage
+
+__all__ = ["hookimpl"]
+
+
+# --- at the microscope ---------------------------------------------------------------------------------------
+@stage(over="set")
+def simulate_movies(specimen: Volume, optics: Optics, params: Any, ctx: StageContext) -> Iterator[Movie]:  # type: ignore[empty-body]
+    """Make raw movies of a specimen as a microscope would, with known truth.
+
+    Parameters
+    ----------
+    specimen
+        Electrostatic potential of the specimen.
+    optics
+        Settings of the microscope.
+    """
+
+
+@stage(over="movie")
+def correct_motion(movie: Movie, params: Any, ctx: StageContext) -> CorrectedMicrograph:  # type: ignore[empty-body]
+    """Align a movie's frames and sum them, dose-weighted; report the motion that was undone.
+
+    Parameters
+    ----------
+    movie
+        Raw frames; ``movie.frames()`` yields them gain-corrected, one at a time.
+    """
+
+
+# --- one micrograph at a time ----------------------------------------------------------------------------------
+@stage(over="micrograph")
+def estimate_ctf(micrograph: Micrograph, params: Any, ctx: StageContext) -> CtfFit:  # type: ignore[empty-body]
+    """Fit the contrast transfer function to a micrograph's power spectrum.
+
+    Parameters
+    ----------
+    micrograph
+        Preferably not dose-weighted.
+    """
+
+
+@stage(over="micrograph", optional=True)
+def denoise_micrograph(micrograph: Micrograph, params: Any, ctx: StageContext) -> Micrograph:  # type: ignore[empty-body]
+    """Return the micrograph with less noise, for picking only.
+
+    Parameters
+    ----------
+    micrograph
+        As recorded, protein dark.
+    """
+
+
+@stage(over="micrograph")
+def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Any, ctx: StageContext) -> ParticleTable:  # type: ignore[empty-body]
+    """Find particles; return their positions and figures of merit.
+
+    The kernel adds identity, micrograph and half-set. A picker returns ``x_A, y_A, figure_of_merit``, or columns of
+    the ``CONVENTION`` it declares.
+
+    Parameters
+    ----------
+    micrograph
+        As recorded, protein dark.
+    ctf
+        The micrograph's CTF.
+    """
+
+
+@stage(over="micrograph")
+def extract_particles(  # type: ignore[empty-body]
+    micrograph: Micrograph, particles: ParticleTable, ctf: CtfFit, params: Any, ctx: StageContext
+) -> ParticleStack:
+    """Cut boxes around the picks, normalise them and turn protein bright.
+
+    Parameters
+    ----------
+    micrograph
+        As recorded, protein dark.
+    particles
+        With positions; particles too near the edge may be dropped.
+    ctf
+        The micrograph's CTF, written into each particle's row.
+    """
+
+
+# --- all particles ---------------------------------------------------------------------------------------------
+@stage(over="set")
+def classify_2d(stack: ParticleStack, params: Any, ctx: StageContext) -> Classes2D:  # type: ignore[empty-body]
+    """Average like views without a reference.
+
+    Parameters
+    ----------
+    stack
+        All particles so far.
+    """
+
+
+@stage(over="set")
+def select_particles(classes: Classes2D, params: Any, ctx: StageContext) -> ParticleTable:  # type: ignore[empty-body]
+    """Keep the particles of good classes.
+
+    Parameters
+    ----------
+    classes
+        Averages and assignments.
+    """
+
+
+@stage(over="set")
+def make_initial_volume(stack: ParticleStack, params: Any, ctx: StageContext) -> Volume:  # type: ignore[empty-body]
+    """Make a starting map, of the stack's box and pixel.
+
+    Parameters
+    ----------
+    stack
+        Particles; may serve for the box and pixel only.
+    """
+
+
+@stage(over="set", halves="joint")
+def classify_3d(stack: ParticleStack, reference: Volume, params: Any, ctx: StageContext) -> Classes3D:  # type: ignore[empty-body]
+    """Sort particles by three-dimensional structure.
+
+    Parameters
+    ----------
+    stack
+        Particles.
+    reference
+        Starting map, low-passed by the stage.
+    """
+
+
+@stage(over="set", halves="per_half")
+def refine_3d(  # type: ignore[empty-body]
+    stack: ParticleStack, reference: Volume, mask: Mask | None, params: Any, ctx: StageContext
+) -> Refinement:
+    """Refine poses and map, the half-sets apart from the first iteration on.
+
+    Parameters
+    ----------
+    stack
+        Particles with CTF and half-set.
+    reference
+        Starting map; both halves start from it low-passed to where it cannot bind them together.
+    mask
+        Solvent mask, or None.
+    """
+
+
+@stage(over="set", halves="per_half")
+def refine_ctf(stack: ParticleStack, refinement: Refinement, params: Any, ctx: StageContext) -> ParticleTable:  # type: ignore[empty-body]
+    """Refine defocus and aberrations of the particles against the map.
+
+    Parameters
+    ----------
+    stack
+        Particles.
+    refinement
+        Map and poses.
+    """
+
+
+@stage(over="set", halves="per_half")
+def polish_particles(  # type: ignore[empty-body]
+    movies: Sequence[Movie], stack: ParticleStack, refinement: Refinement, params: Any, ctx: StageContext
+) -> ParticleStack:
+    """Follow each particle through its movie and average the frames anew.
+
+    Parameters
+    ----------
+    movies
+        The raw movies.
+    stack
+        Particles.
+    refinement
+        Map and poses.
+    """
+
+
+@stage(over="set", halves="joint")
+def analyse_heterogeneity(  # type: ignore[empty-body]
+    stack: ParticleStack, refinement: Refinement, params: Any, ctx: StageContext
+) -> Heterogeneity:
+    """Find continuous or discrete variability.
+
+    Parameters
+    ----------
+    stack
+        Particles.
+    refinement
+        Map and poses.
+    """
+
+
+# --- the map -----------------------------------------------------------------------------------------------------
+@stage(over="set", halves="joint")
+def make_mask(volume: Volume, params: Any, ctx: StageContext) -> Mask:  # type: ignore[empty-body]
+    """Make a soft solvent mask.
+
+    Parameters
+    ----------
+    volume
+        A map.
+    """
+
+
+@stage(over="set", halves="per_half")
+def postprocess(half_maps: HalfMaps, mask: Mask, params: Any, ctx: StageContext) -> SharpenedMap:  # type: ignore[empty-body]
+    """Correct the FSC for the mask, sharpen and low-pass the map.
+
+    Parameters
+    ----------
+    half_maps
+        Independent halves.
+    mask
+        Soft mask.
+    """
+
+
+@stage(over="set", halves="per_half")
+def estimate_local_resolution(  # type: ignore[empty-body]
+    half_maps: HalfMaps, mask: Mask | None, params: Any, ctx: StageContext
+) -> LocalResolution:
+    """Estimate the resolution at each voxel.
+
+    Parameters
+    ----------
+    half_maps
+        Independent halves.
+    mask
+        Where to estimate, or None for everywhere.
+    """
+
+
+@stage(over="set", halves="joint")
+def build_model(map: SharpenedMap, sequences: Sequence[str], params: Any, ctx: StageContext) -> AtomicModel:  # type: ignore[empty-body]
+    """Build an atomic model into a map.
+
+    Parameters
+    ----------
+    map
+        Sharpened map.
+    sequences
+        Amino-acid sequences, one a chain.
+    """
+
+
+# --- services (not stages) -----------------------------------------------------------------------------------------
+@service()
+def open_movie(path: Path) -> FrameSource | None:  # type: ignore[empty-body]
+    """Open a movie file, or return None when it is not of your kind (judge by its first bytes, not by its name).
+
+    Parameters
+    ----------
+    path
+        The file, opened for reading only.
+    """
+
+
+@service()
+def open_micrograph(path: Path) -> MicrographSource | None:  # type: ignore[empty-body]
+    """Open a micrograph file, or return None when it is not of your kind.
+
+    Parameters
+    ----------
+    path
+        The file, opened for reading only.
+    """
+
+
+@service()
+def read_metadata(path: Path) -> AcquisitionMetadata | None:  # type: ignore[empty-body]
+    """Read a side-car file, or return None when it is not of your kind.
+
+    Parameters
+    ----------
+    path
+        The side-car file.
+    """
+
+
+@service()
+def open_gain(path: Path) -> GainReference | None:  # type: ignore[empty-body]
+    """Read a gain reference, or return None when the file is not of your kind.
+
+    Parameters
+    ----------
+    path
+        The gain reference file.
+    """
+
+
+@service(first=False)
+def subscribe(bus: Bus) -> None:
+    """Add listeners to the bus; called once on every plugin offered for it.
+
+    Parameters
+    ----------
+    bus
+        The run's event bus.
+    """
