@@ -64,8 +64,8 @@ __all__ = [
     "AcquisitionMetadata", "AtomicModel", "Bus", "ClassTable", "Classes2D", "Classes3D", "Column", "ColumnGroup",
     "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap", "FrameSource", "FscTable",
     "GainReference", "HalfMaps", "Heterogeneity", "IterationTable", "LocalResolution", "Mask", "Micrograph",
-    "MicrographSource", "MotionTable", "Movie", "Optics", "ParticleStack", "ParticleTable", "Refinement", "Run", "Schema",
-    "SharpenedMap", "StageContext", "Table", "Volume", "hookimpl",
+    "MicrographSource", "MotionTable", "Movie", "Optics", "ParticleStack", "ParticleTable", "Refinement", "Run",
+    "Schema", "SharpenedMap", "StageContext", "Table", "Volume", "hookimpl",
 ]  # fmt: skip
 
 

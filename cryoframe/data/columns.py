@@ -1,4 +1,4 @@
-"""What a table column is: name, type, unit, frame, origin, axis order, sign, hand, source. Declarations only, no data."""
+"""What a table column is: name, type, unit, frame, origin, axis order, sign, hand, source. No data here."""
 
 from __future__ import annotations
 

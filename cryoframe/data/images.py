@@ -149,7 +149,7 @@ class CtfFit:
 
 @dataclass(frozen=True)
 class ParticleStack:
-    """Particle images, `(n, box, box)` float32, protein bright, mean 0 and standard deviation 1 outside the particle."""
+    """Particle images, `(n, box, box)` float32, protein bright, mean 0 and deviation 1 outside the particle."""
 
     images: NDArray[np.float32]
     particles: ParticleTable

@@ -184,7 +184,7 @@ class Table:
         found = (ordered[place_in_range] == mine) if len(ordered) else np.zeros(len(mine), dtype=bool)
         if int(found.sum()) != len(theirs):
             raise SchemaError(
-                f"{len(theirs) - int(found.sum())} of {len(theirs)} keys are unknown or repeated in the receiving table",
+                f"{len(theirs) - int(found.sum())} of {len(theirs)} keys are unknown to or repeated in the receiver",
                 expected="only rows that were handed in",
             )
         kept = self.select(found)

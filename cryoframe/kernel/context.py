@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ class StageContext:
         Threads the stage may use; the result may not depend on it.
     device
         ``cpu`` or ``cuda:n``, already resolved.
-    on_report, on_metric, on_log, is_cancelled
+    on_report, on_metric, on_log, on_drop, is_cancelled
         Where the stage's voice goes; set by the runner.
     """
 
@@ -49,6 +49,7 @@ class StageContext:
     on_report: Callable[[int, int, str], None] = field(default=_silent, repr=False)
     on_metric: Callable[[str, float, str], None] = field(default=_silent, repr=False)
     on_log: Callable[[str], None] = field(default=_silent, repr=False)
+    on_drop: Callable[[Sequence[int], str, Sequence[float], float | None], None] = field(default=_silent, repr=False)
     is_cancelled: Callable[[], bool] = field(default=_never, repr=False)
 
     @property
@@ -80,6 +81,17 @@ class StageContext:
     def log(self, message: str) -> None:
         """Leave a line in the attempt's log."""
         self.on_log(message)
+
+    def drop(
+        self,
+        particle_ids: Sequence[int],
+        reason: str,
+        *,
+        values: Sequence[float] = (),
+        threshold: float | None = None,
+    ) -> None:
+        """Say why particles are not in the result: the passport shows reason, each one's value, and the threshold."""
+        self.on_drop(particle_ids, reason, values, threshold)
 
     def cancelled(self) -> bool:
         """Whether the call has been asked to stop."""
