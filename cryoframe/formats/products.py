@@ -113,7 +113,7 @@ def _dump_array(array: np.ndarray[typing.Any, typing.Any], folder: Path, name: s
         path = folder / f"{name}.npy"
         np.save(path, array, allow_pickle=False)
     written.append(path)
-    return {"array": path.name}
+    return {"array": path.name, "shape": list(array.shape)}
 
 
 def _restore(tree: object, annotation: object, folder: Path) -> object:
@@ -128,7 +128,7 @@ def _restore(tree: object, annotation: object, folder: Path) -> object:
 
 def _restore_mapping(tree: dict[str, object], annotation: object, folder: Path) -> object:
     if "array" in tree:
-        return _load_array(folder / str(tree["array"]))
+        return _load_array(folder / str(tree["array"])).reshape(typing.cast("list[int]", tree["shape"]))
     cls = _class_of(annotation)
     if "table" in tree:
         return cls.read(folder / str(tree["table"]))  # type: ignore[attr-defined]
