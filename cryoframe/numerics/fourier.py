@@ -37,9 +37,7 @@ def irfftn(ft: Complexes, shape: Sequence[int], *, n_threads: int = 1) -> Floats
     axes = tuple(range(-len(shape), 0))
     size = tuple(shape)
     result: Floats = (
-        scipy.fft.irfftn(ft, s=size, axes=axes, workers=n_threads)
-        if xp is np
-        else xp.fft.irfftn(ft, s=size, axes=axes)
+        scipy.fft.irfftn(ft, s=size, axes=axes, workers=n_threads) if xp is np else xp.fft.irfftn(ft, s=size, axes=axes)
     )
     return result
 

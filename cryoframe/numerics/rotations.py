@@ -98,9 +98,7 @@ def matrix_to_quaternion(matrices: npt.ArrayLike) -> Reals:
     trace = a[..., 0, 0] + a[..., 1, 1] + a[..., 2, 2]
     k[..., 0, 0] = trace
     k[..., 1:, 1:] = a + np.swapaxes(a, -1, -2) - trace[..., None, None] * np.eye(3)
-    axis = np.stack(
-        [a[..., 2, 1] - a[..., 1, 2], a[..., 0, 2] - a[..., 2, 0], a[..., 1, 0] - a[..., 0, 1]], axis=-1
-    )
+    axis = np.stack([a[..., 2, 1] - a[..., 1, 2], a[..., 0, 2] - a[..., 2, 0], a[..., 1, 0] - a[..., 0, 1]], axis=-1)
     k[..., 0, 1:] = axis
     k[..., 1:, 0] = axis
     quaternion: Reals = np.linalg.eigh(k)[1][..., -1]
@@ -141,9 +139,7 @@ def angular_distance_deg(a: npt.ArrayLike, b: npt.ArrayLike) -> Reals:
 def directions(rot_deg: npt.ArrayLike, tilt_deg: npt.ArrayLike) -> Reals:
     """Unit vectors `(m, 3)` (x, y, z) of viewing directions in the map frame: (sinθ cosφ, sinθ sinφ, cosθ)."""
     rot, tilt = np.radians(np.asarray(rot_deg, dtype=np.float64)), np.radians(np.asarray(tilt_deg, dtype=np.float64))
-    return np.stack(
-        np.broadcast_arrays(np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)), axis=-1
-    )
+    return np.stack(np.broadcast_arrays(np.sin(tilt) * np.cos(rot), np.sin(tilt) * np.sin(rot), np.cos(tilt)), axis=-1)
 
 
 def _check_step(step_deg: float) -> None:
