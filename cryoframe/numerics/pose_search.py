@@ -1,0 +1,296 @@
+"""Poses of images against a map: global and local scoring over rotation and translation; reconstruction is elsewhere.
+
+Every score is the log-likelihood gain ``Re sum conj(Y) P - sum W |P|^2`` over the independent frequencies of a half plane,
+with ``Y = 2 C X / sigma^2`` and ``W = C^2 / sigma^2``; or, for a map of unknown scale, its maximum over that scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics.backend import namespace, native
+from cryoframe.numerics.interpolate import at_points
+from cryoframe.numerics.projection import project_points
+from cryoframe.numerics.reconstruction import shift_at_points
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the images ask of a projection, at chosen frequencies.
+
+    Attributes
+    ----------
+    values
+        `(m, p)` complex64: ``2 C X / sigma^2``.
+    weights
+        `(m, p)` float32: ``C^2 / sigma^2``.
+    points
+        `(p, 2)` int32 (kx, ky) [cycles per box].
+    box_px
+        Side of the images.
+    free_scale
+        True where the map's scale is unknown: scores are then maximal over a positive scale of each image.
+    """
+
+    values: Array
+    weights: Array
+    points: Array
+    box_px: int
+    free_scale: bool = False
+
+    def pick(self, index: Array | slice) -> Targets:
+        """Return the targets of some images."""
+        return replace(self, values=self.values[index], weights=self.weights[index])
+
+
+@dataclass(frozen=True)
+class Poses:
+    """Candidate poses of each image, best first.
+
+    Attributes
+    ----------
+    rotations
+        `(m, k, 3, 3)`.
+    shifts_px
+        `(m, k, 2)`: translation to apply to the image (dx, dy).
+    scores
+        `(m, k)`: log-likelihood gain over no particle.
+    """
+
+    rotations: Array
+    shifts_px: Array
+    scores: Array
+
+
+def make_targets(
+    images_ft: Array, ctfs: Array, noise_power: Array, points: Array, *, free_scale: bool = False
+) -> Targets:
+    """Weigh images for scoring.
+
+    Parameters
+    ----------
+    images_ft
+        `(m, n, n//2 + 1)` complex64, centred half transforms.
+    ctfs
+        `(m, n, n//2 + 1)` float32.
+    noise_power
+        `(m, n//2 + 1)` or `(n//2 + 1,)`: expected ``|noise|^2`` of a transform's value, by ring.
+    points
+        `(p, 2)` from `interpolate.half_points`.
+    free_scale
+        As in :class:`Targets`.
+
+    References
+    ----------
+    Gaussian likelihood of a half plane: Scheres, J. Mol. Biol. 415, 406 (2012), eq. 1.
+    """
+    n = images_ft.shape[-2]
+    rings = np.rint(np.hypot(points[:, 0], points[:, 1])).astype(int)
+    variance = np.atleast_2d(np.asarray(noise_power, dtype=np.float32))[:, rings]
+    ctf_values = at_points(ctfs, points)
+    values = (2.0 * at_points(images_ft, points) * ctf_values / variance).astype(np.complex64)
+    return Targets(values, (ctf_values**2 / variance).astype(np.float32), points, n, free_scale)
+
+
+def shift_grid(range_px: float, step_px: float) -> npt.NDArray[np.float64]:
+    """Translations `(t, 2)` on a square lattice through zero, within a disc of radius `range_px`."""
+    reach = int(np.floor(range_px / step_px + 1e-9))
+    axis = np.arange(-reach, reach + 1) * step_px
+    grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    return np.asarray(grid[np.hypot(grid[:, 0], grid[:, 1]) <= range_px + 1e-9], dtype=np.float64)
+
+
+def rotation_neighbours(step_deg: float, per_axis: int) -> npt.NDArray[np.float64]:
+    """Small rotations `(per_axis**3, 3, 3)`: a cubic lattice of rotation vectors with spacing `step_deg`, centred.
+
+    References
+    ----------
+    Rodrigues' formula; definition of the rotation vector.
+    """
+    axis = (np.arange(per_axis) - (per_axis - 1) / 2.0) * np.radians(step_deg)
+    vectors = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    angle = np.linalg.norm(vectors, axis=1)
+    unit = vectors / np.where(angle > 0, angle, 1.0)[:, None]
+    cross = np.zeros((len(vectors), 3, 3))
+    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -unit[:, 2], unit[:, 1], -unit[:, 0]
+    cross -= cross.transpose(0, 2, 1)
+    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
+    return np.asarray(np.eye(3) + sine * cross + (1.0 - cosine) * (cross @ cross), dtype=np.float64)
+
+
+def combine(cross: Array, square: Array, *, free_scale: bool) -> Array:
+    """Score from ``cross = Re sum conj(Y) P`` and ``square = sum W |P|^2``; with a free scale, ``cross^2 / (4 square)``."""
+    if not free_scale:
+        return np.asarray(cross - square)
+    positive = np.maximum(cross, 0.0)
+    return np.asarray(positive * positive / (4.0 * np.maximum(square, 1e-30)))
+
+
+def _as_real(values: Array) -> Array:
+    """`(..., p)` complex as `(..., 2 p)` float32, so that a real product is the real part of the complex one."""
+    return np.ascontiguousarray(values, dtype=np.complex64).view(np.float32)
+
+
+def search_grid(  # noqa: PLR0913
+    volume_ft: Array,
+    targets: Targets,
+    rotations: Array,
+    shifts_px: Array,
+    *,
+    n_keep: int,
+    padding: int = 2,
+    centres_px: Array | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Poses:
+    """Score every image against every rotation and translation of a grid, as matrix products.
+
+    Parameters
+    ----------
+    volume_ft
+        `(N, N, N//2 + 1)` complex64 from `projection.prepare_volume`.
+    targets
+        Of m images.
+    rotations
+        `(r, 3, 3)`.
+    shifts_px
+        `(t, 2)`.
+    n_keep
+        Rotations kept for each image, each with its best translation.
+    padding
+        Of `volume_ft`.
+    centres_px
+        `(m, 2)`: translations are searched around these; zero when absent.
+    on_batch
+        Called with the number of images done; may raise to stop.
+
+    Returns
+    -------
+    Poses with ``k = min(n_keep, r)``.
+
+    References
+    ----------
+    Projection matching: Penczek, Grassucci & Frank, Ultramicroscopy 53, 251 (1994).
+    """
+    n_images, n_keep = len(targets.values), min(n_keep, len(rotations))
+    slices = project_points(volume_ft, rotations, targets.points, padding=padding)
+    table, power = _as_real(slices).T.copy(), (np.abs(slices) ** 2).T.astype(np.float32)
+    if centres_px is not None:
+        moved = shift_at_points(targets.values, targets.points, centres_px, n=targets.box_px)
+        targets = replace(targets, values=moved)
+    ramps = shift_at_points(
+        np.ones((len(shifts_px), len(targets.points)), np.complex64), targets.points, shifts_px, n=targets.box_px
+    )
+    batch = max(1, int(2**26 // (4 * len(rotations) * len(shifts_px))))
+    kept = [np.empty((n_images, n_keep), dtype=kind) for kind in (np.int64, np.int64, np.float32)]
+    for start in range(0, n_images, batch):
+        part = targets.pick(slice(start, start + batch))
+        result = _score_batch(part, table, power, ramps, n_keep)
+        for whole, piece in zip(kept, result, strict=True):
+            whole[start : start + batch] = piece
+        if on_batch is not None:
+            on_batch(min(start + batch, n_images))
+    found_shifts = np.asarray(shifts_px, dtype=np.float64)[kept[1]]
+    if centres_px is not None:
+        found_shifts = found_shifts + centres_px[:, None]
+    return Poses(np.asarray(rotations, dtype=np.float64)[kept[0]], found_shifts, kept[2])
+
+
+def _score_batch(part: Targets, table: Array, power: Array, ramps: Array, n_keep: int) -> tuple[Array, Array, Array]:
+    """Best rotations (index, index of translation, score), best first, of a few images."""
+    n_images, n_shifts = len(part.values), len(ramps)
+    moved = (part.values[:, None] * ramps[None]).reshape(n_images * n_shifts, -1)
+    cross = (_as_real(moved) @ table).reshape(n_images, n_shifts, -1)
+    best = combine(cross.max(axis=1), part.weights @ power, free_scale=part.free_scale)
+    order = np.argsort(-best, axis=1, kind="stable")[:, :n_keep]
+    rows = np.arange(n_images)[:, None]
+    return order, cross[rows, :, order].argmax(axis=-1), best[rows, order]
+
+
+def search_local(  # noqa: PLR0913
+    volume_ft: Array,
+    targets: Targets,
+    start: Poses,
+    *,
+    neighbours: Array,
+    shifts_px: Array,
+    n_keep: int,
+    padding: int = 2,
+) -> Poses:
+    """Score small changes of each image's candidate poses.
+
+    Parameters
+    ----------
+    volume_ft
+        As in :func:`search_grid`.
+    targets
+        Of m images.
+    start
+        `(m, k)` candidates; -inf scores mark candidates to leave out.
+    neighbours
+        `(c, 3, 3)` rotations applied after the candidate's: ``A_new = D A``; from :func:`rotation_neighbours`.
+    shifts_px
+        `(t, 2)` added to the candidate's.
+    n_keep
+        Poses kept for each image; all translations of a rotation count as poses.
+    padding
+        Of `volume_ft`.
+
+    Returns
+    -------
+    Poses with ``n_keep`` candidates (fewer where fewer were scored), best first.
+
+    References
+    ----------
+    Adaptive sampling: Scheres, J. Struct. Biol. 180, 519 (2012), section 2.3.
+    """
+    xp = namespace(volume_ft)
+    if start.rotations.ndim != 4:
+        raise InvalidInput(
+            f"start rotations have shape {start.rotations.shape}",
+            expected="(m, k, 3, 3)",
+            remedy="Add an axis for candidates.",
+        )
+    fast = native(xp, "pose_search")
+    score = generic_local_scores if fast is None else fast.local_scores
+    cross, square = score(xp, volume_ft, targets, start, neighbours, shifts_px, padding)
+    scores = combine(cross, square[..., None], free_scale=targets.free_scale)
+    scores = np.where(np.isfinite(start.scores)[..., None, None], scores, -np.inf)
+    flat = scores.reshape(len(scores), -1)
+    order = np.argsort(-flat, axis=1, kind="stable")[:, :n_keep]
+    candidate, child, shift = np.unravel_index(order, scores.shape[1:])
+    rows = np.arange(len(scores))[:, None]
+    rotations = np.asarray(neighbours)[child] @ start.rotations[rows, candidate]
+    found = start.shifts_px[rows, candidate] + np.asarray(shifts_px)[shift]
+    return Poses(rotations, found, flat[rows, order])
+
+
+def generic_local_scores(  # noqa: PLR0913
+    xp: ModuleType,
+    volume_ft: Array,
+    targets: Targets,
+    start: Poses,
+    neighbours: Array,
+    shifts_px: Array,
+    padding: int,
+) -> tuple[Array, Array]:
+    """Reference of the local scores: cross `(m, k, c, t)` and square `(m, k, c)` terms."""
+    m, k = start.scores.shape
+    c, t = len(neighbours), len(shifts_px)
+    cross, square = np.zeros((m, k, c, t), np.float32), np.zeros((m, k, c), np.float32)
+    for i in range(m):
+        for j in range(k):
+            slices = project_points(volume_ft, neighbours @ start.rotations[i, j], targets.points, padding=padding)
+            target = xp.broadcast_to(targets.values[i], (t, len(targets.points)))
+            moved = shift_at_points(target, targets.points, start.shifts_px[i, j] + shifts_px, n=targets.box_px)
+            cross[i, j] = _as_real(slices) @ _as_real(moved).T
+            square[i, j] = (xp.abs(slices) ** 2) @ targets.weights[i]
+    return cross, square
