@@ -119,7 +119,7 @@ def read_image(path: Path_, *, dtype: DTypeLike | None = np.float32) -> tuple[Ar
     return array[0], header
 
 
-def open_mapped(path: Path_, *, strict: bool = False) -> tuple[Array, MrcHeader]:
+def open_mapped(path: Path_, *, strict: bool = False) -> Array:
     """Map the pixels read-only: `(z, y, x)` in the stored type and byte order, nothing loaded.
 
     Raises
@@ -137,7 +137,7 @@ def open_mapped(path: Path_, *, strict: bool = False) -> tuple[Array, MrcHeader]
         mapped = np.memmap(
             cast(io.BufferedReader, stream), header.dtype, "r", offset=header.data_offset, shape=header.stored_shape
         )
-    return mapped.transpose(_axes_to_zyx(header)), header
+    return mapped.transpose(_axes_to_zyx(header))
 
 
 def read_frames(path: Path_, *, dtype: DTypeLike | None = None, max_bytes: int = MAX_INFLATED_BYTES) -> Iterator[Array]:
