@@ -79,13 +79,13 @@ def insert_points(accumulator: Accumulator, values: Array, weights: Array, *, ro
     placed = rotations[:, None] if rotations.ndim == 3 else rotations
     fast = native(xp, "insertion")
     if fast is not None:
-        fast.insert_points(xp, accumulator, values, weights, placed, points)
+        fast.insert_points(xp, accumulator, values, weights, rotations=placed, points=points)
     else:
-        generic_insert_points(xp, accumulator, values, weights, placed, points)
+        generic_insert_points(xp, accumulator, values, weights, rotations=placed, points=points)
 
 
-def generic_insert_points(  # noqa: PLR0913
-    xp: ModuleType, accumulator: Accumulator, values: Array, weights: Array, rotations: Array, points: Array
+def generic_insert_points(
+    xp: ModuleType, accumulator: Accumulator, values: Array, weights: Array, *, rotations: Array, points: Array
 ) -> None:
     """Reference of :func:`insert_points`, in terms of any array namespace."""
     for place in range(rotations.shape[1]):

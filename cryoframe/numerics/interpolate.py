@@ -62,7 +62,8 @@ def at_points(images_ft: Array, points: Array) -> Array:
     n = images_ft.shape[-2]
     flat = images_ft.reshape(*images_ft.shape[:-2], -1)
     index = (points[:, 1] + n // 2) * images_ft.shape[-1] + points[:, 0]
-    return flat.take(index, axis=-1)
+    values: Array = flat.take(index, axis=-1)
+    return values
 
 
 def slice_coordinates(xp: ModuleType, rotations: Array, points: Array, *, padding: float = 1.0) -> Array:
@@ -87,7 +88,8 @@ def slice_coordinates(xp: ModuleType, rotations: Array, points: Array, *, paddin
     """
     planar = xp.asarray(points, dtype=xp.float64) * padding
     axes = xp.asarray(rotations, dtype=xp.float64)[:, :2, :]
-    return planar[None, :, 0:1] * axes[:, None, 0, :] + planar[None, :, 1:2] * axes[:, None, 1, :]
+    placed: Array = planar[None, :, 0:1] * axes[:, None, 0, :] + planar[None, :, 1:2] * axes[:, None, 1, :]
+    return placed
 
 
 def corners(xp: ModuleType, coordinates: Array, n: int) -> tuple[Array, Iterator[tuple[Array, Array]]]:
@@ -148,7 +150,8 @@ def read(xp: ModuleType, volume_ft: Array, coordinates: Array) -> Array:
     total = xp.zeros(coordinates.shape[:-1], dtype=volume_ft.dtype)
     for index, weight in each:
         total = total + flat[index] * weight.astype(volume_ft.real.dtype)
-    return xp.where(flipped, xp.conj(total), total)
+    values: Array = xp.where(flipped, xp.conj(total), total)
+    return values
 
 
 def spread(xp: ModuleType, volume_ft: Array, coordinates: Array, values: Array) -> None:

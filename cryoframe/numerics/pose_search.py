@@ -1,7 +1,7 @@
 """Poses of images against a map: global and local scoring over rotation and translation; reconstruction is elsewhere.
 
-Every score is the log-likelihood gain ``Re sum conj(Y) P - sum W |P|^2`` over the independent frequencies of a half plane,
-with ``Y = 2 C X / sigma^2`` and ``W = C^2 / sigma^2``; or, for a map of unknown scale, its maximum over that scale.
+Every score is the log-likelihood gain ``Re sum conj(Y) P - sum W |P|^2`` over the independent frequencies of a half
+plane, with ``Y = 2 C X / sigma^2`` and ``W = C^2 / sigma^2``; or, for a map of unknown scale, its maximum over that scale.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def rotation_neighbours(step_deg: float, per_axis: int) -> npt.NDArray[np.float6
 
 
 def combine(cross: Array, square: Array, *, free_scale: bool) -> Array:
-    """Score from ``cross = Re sum conj(Y) P`` and ``square = sum W |P|^2``; with a free scale, ``cross^2 / (4 square)``."""
+    """Score from ``cross = Re sum conj(Y) P`` and ``square = sum W |P|^2``; free scale: ``cross^2 / (4 square)``."""
     if not free_scale:
         return np.asarray(cross - square)
     positive = np.maximum(cross, 0.0)
@@ -140,7 +140,7 @@ def _as_real(values: Array) -> Array:
     return np.ascontiguousarray(values, dtype=np.complex64).view(np.float32)
 
 
-def search_grid(  # noqa: PLR0913
+def search_grid(
     volume_ft: Array,
     targets: Targets,
     rotations: Array,
@@ -215,7 +215,7 @@ def _score_batch(part: Targets, table: Array, power: Array, ramps: Array, n_keep
     return order, cross[rows, :, order].argmax(axis=-1), best[rows, order]
 
 
-def search_local(  # noqa: PLR0913
+def search_local(
     volume_ft: Array,
     targets: Targets,
     start: Poses,
@@ -261,7 +261,7 @@ def search_local(  # noqa: PLR0913
         )
     fast = native(xp, "pose_search")
     score = generic_local_scores if fast is None else fast.local_scores
-    cross, square = score(xp, volume_ft, targets, start, neighbours, shifts_px, padding)
+    cross, square = score(xp, volume_ft, targets, start, neighbours=neighbours, shifts_px=shifts_px, padding=padding)
     scores = combine(cross, square[..., None], free_scale=targets.free_scale)
     scores = np.where(np.isfinite(start.scores)[..., None, None], scores, -np.inf)
     flat = scores.reshape(len(scores), -1)
@@ -273,11 +273,12 @@ def search_local(  # noqa: PLR0913
     return Poses(rotations, found, flat[rows, order])
 
 
-def generic_local_scores(  # noqa: PLR0913
+def generic_local_scores(
     xp: ModuleType,
     volume_ft: Array,
     targets: Targets,
     start: Poses,
+    *,
     neighbours: Array,
     shifts_px: Array,
     padding: int,

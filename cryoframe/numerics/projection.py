@@ -101,12 +101,12 @@ def project_points(volume_ft: Array, rotations: Array, points: Array, *, padding
     interpolate.check_half_volume(volume_ft)
     fast = native(xp, "projection")
     if fast is not None:
-        sliced: Array = fast.project_points(xp, volume_ft, rotations, points, padding)
+        sliced: Array = fast.project_points(xp, volume_ft, rotations, points, padding=padding)
         return sliced
-    return generic_project_points(xp, volume_ft, rotations, points, padding)
+    return generic_project_points(xp, volume_ft, rotations, points, padding=padding)
 
 
-def generic_project_points(xp: ModuleType, volume_ft: Array, rotations: Array, points: Array, padding: int) -> Array:
+def generic_project_points(xp: ModuleType, volume_ft: Array, rotations: Array, points: Array, *, padding: int) -> Array:
     """Reference of :func:`project_points`, in terms of any array namespace."""
     coordinates = interpolate.slice_coordinates(xp, rotations, points, padding=padding)
     return interpolate.read(xp, volume_ft, coordinates)
@@ -155,7 +155,8 @@ def project(
     points, index = slice_index(n, r_max)
     slices = xp.zeros((rotations.shape[0], n * (n // 2 + 1)), dtype=volume_ft.dtype)
     slices[:, xp.asarray(index)] = project_points(volume_ft, rotations, points, padding=padding)
-    return slices.reshape(-1, n, n // 2 + 1)
+    whole: Array = slices.reshape(-1, n, n // 2 + 1)
+    return whole
 
 
 def slice_index(n: int, r_max: float | None = None) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

@@ -45,7 +45,7 @@ def shift_at_points(values: Array, points: Array, shifts_px: Array, *, n: int) -
     return shifted
 
 
-def accumulate(  # noqa: PLR0913
+def accumulate(
     accumulator: Accumulator,
     images_ft: Array,
     rotations: Array,
@@ -105,7 +105,7 @@ def radial_index(n: int, padding: int = 1) -> npt.NDArray[np.int32]:
     full = (np.arange(side) - side // 2) ** 2
     half = np.arange(side // 2 + 1) ** 2
     radius = np.sqrt(full[:, None, None] + full[None, :, None] + half[None, None, :])
-    return np.rint(radius / padding).astype(np.int32)
+    return np.asarray(np.rint(radius / padding), dtype=np.int32)
 
 
 def complete_symmetric_plane(accumulator: Accumulator) -> tuple[Array, Array]:
@@ -139,8 +139,8 @@ def solve(accumulator: Accumulator, *, ssnr: Array | None = None, wiener: float 
     accumulator
         Sums over all images.
     ssnr
-        `(n//2 + 1,)`: signal to noise ratio of the result by shell, as from ``FSC / (1 - FSC)``; each shell's mean weight
-        over it is added to the weights (tau^2 in units of the noise). Without it, a constant is used.
+        `(n//2 + 1,)`: signal to noise ratio of the result by shell, as from ``FSC / (1 - FSC)``; each shell's mean
+        weight over it is added to the weights (tau^2 in units of the noise). Without it, a constant is used.
     wiener
         Constant term, as a fraction of the mean weight of the shell.
 
@@ -177,7 +177,7 @@ def solve(accumulator: Accumulator, *, ssnr: Array | None = None, wiener: float 
     return volume.astype(np.float32)
 
 
-def reconstruct(  # noqa: PLR0913
+def reconstruct(
     images: Array,
     rotations: Array,
     shifts_px: Array,
@@ -215,7 +215,5 @@ def reconstruct(  # noqa: PLR0913
     Direct Fourier inversion: DeRosier & Klug, Nature 217, 130 (1968); weights: Scheres (2012), eq. 8.
     """
     accumulator = empty_accumulator(images.shape[-1], padding=padding)
-    accumulate(
-        accumulator, fft2_centred(np.asarray(images)), rotations, shifts_px, ctfs=ctfs, operators=operators
-    )
+    accumulate(accumulator, fft2_centred(np.asarray(images)), rotations, shifts_px, ctfs=ctfs, operators=operators)
     return solve(accumulator, wiener=wiener)

@@ -24,7 +24,7 @@ def poses():
 
 def test_compiled_projection__equals_generic(volume_ft, poses):
     points = interpolate.half_points(N)
-    generic = projection.generic_project_points(np, volume_ft, poses, points, 2)
+    generic = projection.generic_project_points(np, volume_ft, poses, points, padding=2)
     compiled = projection.project_points(volume_ft, poses, points)
     assert np.abs(compiled - generic).max() < 1e-5 * np.abs(generic).max()
 
@@ -36,7 +36,7 @@ def test_compiled_insertion__equals_generic(poses):
     weights = rng.random((7, len(points))).astype(np.float32)
     placed = insertion.symmetric_rotations(poses, rotations.axis_rotation((0, 0, 1), 180.0)[None])
     one, two = insertion.empty_accumulator(N), insertion.empty_accumulator(N)
-    insertion.generic_insert_points(np, one, values, weights, placed, points)
+    insertion.generic_insert_points(np, one, values, weights, rotations=placed, points=points)
     insertion.insert_points(two, values, weights, rotations=placed, points=points)
     assert np.abs(one.numerator - two.numerator).max() < 1e-5 * np.abs(one.numerator).max()
     assert np.abs(one.weight - two.weight).max() < 1e-5 * one.weight.max()

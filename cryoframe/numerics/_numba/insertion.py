@@ -83,8 +83,8 @@ def _insert(numerator: Array, weight: Array, values: Array, weights: Array, rota
                         _spread_plane(numerator, weight, above, column, row, value, square, part)
 
 
-def insert_points(  # noqa: PLR0913
-    xp: ModuleType, accumulator: Accumulator, values: Array, weights: Array, rotations: Array, points: Array
+def insert_points(
+    xp: ModuleType, accumulator: Accumulator, values: Array, weights: Array, *, rotations: Array, points: Array
 ) -> None:
     """Compiled `cryoframe.numerics.insertion.insert_points`."""
     numerator = accumulator.numerator

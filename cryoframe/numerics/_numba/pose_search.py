@@ -71,11 +71,12 @@ def _local_scores(
                 cross[i, j, c, :] = total
 
 
-def local_scores(  # noqa: PLR0913
+def local_scores(
     xp: ModuleType,
     volume_ft: Array,
     targets: Targets,
     start: Poses,
+    *,
     neighbours: Array,
     shifts_px: Array,
     padding: int,

@@ -37,7 +37,8 @@ def read_at(volume_ft: Array, x: float, y: float, z: float) -> complex:
         volume_ft[z1, y1, x0] * gx + volume_ft[z1, y1, x1] * fx
     )
     value = gz * low + fz * high
-    return np.conj(value) if flipped else value
+    folded: complex = np.conj(value) if flipped else value
+    return folded
 
 
 @jit(parallel=True)
@@ -52,7 +53,7 @@ def _slices(volume_ft: Array, rotations: Array, points: Array, out: Array) -> No
             out[i, p] = read_at(volume_ft, x, y, z)
 
 
-def project_points(xp: ModuleType, volume_ft: Array, rotations: Array, points: Array, padding: int) -> Array:
+def project_points(xp: ModuleType, volume_ft: Array, rotations: Array, points: Array, *, padding: int) -> Array:
     """Compiled `cryoframe.numerics.projection.project_points`."""
     out = np.empty((rotations.shape[0], points.shape[0]), dtype=volume_ft.dtype)
     scaled = np.asarray(points, dtype=np.float64) * padding
