@@ -1,0 +1,39 @@
+"""Named places where a test may kill the process; nothing happens at them otherwise.
+
+``CRYOFRAME_CRASH_AT=store.renamed`` ends the process at that place as ``kill -9`` would: no cleaning up, no flushing.
+``CRYOFRAME_CRASH_AT=journal.inserted:3`` does so at the third passage.
+"""
+
+from __future__ import annotations
+
+import os
+
+VARIABLE = "CRYOFRAME_CRASH_AT"
+
+#: Places in the journal and the store; the runner has its own, named ``runner.…``.
+JOURNAL_POINTS = (
+    "journal.enter", "journal.begun", "journal.inserted", "journal.folded", "journal.committed",
+    "journal.rebuild_dropped", "journal.rebuild_folded",
+)  # fmt: skip
+STORE_POINTS = (
+    "store.scratch_made", "store.enter", "store.digested", "store.job_written", "store.files_synced",
+    "store.scratch_synced", "store.parent_made", "store.before_rename", "store.renamed", "store.parent_synced",
+    "store.lost_race", "store.set_aside", "store.before_sweep",
+)  # fmt: skip
+RUNNER_POINTS = (
+    "runner.queued", "runner.started", "runner.outcome", "runner.before_commit", "runner.committed", "runner.finished",
+    "admit.digested", "admit.settled",
+)  # fmt: skip
+
+
+def crash_point(name: str) -> None:
+    """End the process here if the environment asks for it."""
+    wanted = os.environ.get(VARIABLE)
+    if wanted is None:
+        return
+    place, _, count = wanted.partition(":")
+    if place != name:
+        return
+    if int(count or 1) <= 1:
+        os._exit(137)
+    os.environ[VARIABLE] = f"{place}:{int(count) - 1}"
