@@ -74,7 +74,7 @@ def wavelength_A(voltage_kV: float) -> float:
 
     References
     ----------
-    Reimer & Kohl, Transmission Electron Microscopy (2008), eq. 2.5; 0.0196875 Å at 300 kV.
+    Reimer & Kohl, Transmission Electron Microscopy (2008), ch. 2; 0.0196875 Å at 300 kV.
     """
     if not voltage_kV > 0:
         raise InvalidInput(f"an acceleration voltage of {voltage_kV} kV was given", expected="more than 0 kV")
@@ -118,7 +118,7 @@ def phase(
 
     References
     ----------
-    Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015), doi 10.1016/j.jsb.2015.08.008, eq. 3 (opposite sign).
+    Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015), doi 10.1016/j.jsb.2015.08.008 (with the opposite sign of γ).
     """
     wavelength = wavelength_A(voltage_kV)
     k2 = kx * kx + ky * ky

@@ -189,7 +189,7 @@ def corrected_fsc(masked: npt.ArrayLike, randomised: npt.ArrayLike, *, beyond_sh
 
     References
     ----------
-    Chen et al., Ultramicroscopy 135, 24 (2013), doi 10.1016/j.ultramic.2013.06.004, eq. 4.
+    Chen et al., Ultramicroscopy 135, 24 (2013), doi 10.1016/j.ultramic.2013.06.004.
     """
     total, noise = np.asarray(masked, dtype=np.float64), np.asarray(randomised, dtype=np.float64)
     true = total.copy()
