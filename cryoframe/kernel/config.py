@@ -1,0 +1,270 @@
+"""TOML → RunConfig, every key known and typed; a wrong one is an error naming file, key and the nearest valid key."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from cryoframe.data.ids import digest_facts
+from cryoframe.data.optics import Optics
+from cryoframe.data.typed import build, refuse_unknown
+from cryoframe.errors import ConfigError
+from cryoframe.kernel.device import check_name
+
+InputKind = Literal["movies", "micrographs", "particles", "volumes"]
+#: Keys each input section may have.
+INPUT_KEYS: dict[str, tuple[str, ...]] = {
+    "movies": ("files", "pixel_size_A", "dose_per_frame_e_A2", "gain", "n_frames_expected"),
+    "micrographs": ("files", "pixel_size_A", "dose_e_A2"),
+    "particles": ("file", "root"),
+    "volumes": ("file", "pixel_size_A", "symmetry"),
+}
+SECTIONS = ("run", "plugins", "optics", *INPUT_KEYS, "watch", "stage")
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """One input section; `files` are absolute patterns, `pixel_size_A` None = from the file's header."""
+
+    kind: InputKind
+    files: tuple[str, ...] = ()
+    file: Path | None = None
+    root: Path | None = None
+    pixel_size_A: float | None = None
+    dose_e_A2: float = 0.0
+    dose_per_frame_e_A2: float = 0.0
+    gain: Path | None = None
+    n_frames_expected: int | None = None
+    symmetry: str = "C1"
+
+    def paths(self) -> tuple[tuple[Path, Path], ...]:
+        """Return (root, path) of every file that matches now, sorted; the root is the pattern's fixed part."""
+        if self.file is not None:
+            return ((self.file.parent, self.file),)
+        found = {
+            Path(name): _fixed_part(pattern)
+            for pattern in self.files
+            for name in glob.glob(pattern, recursive=True)  # noqa: PTH207
+        }
+        return tuple((root, path) for path, root in sorted(found.items()) if path.is_file())
+
+
+@dataclass(frozen=True)
+class WatchConfig:
+    """What is watched, and when a file counts as complete."""
+
+    folders: tuple[Path, ...] = ()
+    patterns: tuple[str, ...] = ()
+    kind: Literal["", "movies", "micrographs"] = ""
+    settle_s: float = 20.0
+    long_settle_s: float = 300.0
+    poll_s: float = 5.0
+    observer: Literal["auto", "native", "polling"] = "auto"
+    metadata: Literal["none", "optional", "required"] = "none"
+    metadata_timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One ``[[stage]]``: `run` names the hook, `use` the implementation; `every` = new items between re-runs."""
+
+    id: str
+    run: str
+    use: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    from_: tuple[str, ...] = ()
+    every: int = 0
+    attempts: int = 3
+    timeout_s: float = 86400.0
+    memory_MB: int = 0
+    threads: int = 0
+    python: Path | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole configuration, checked; all paths absolute."""
+
+    name: str
+    folder: Path
+    device: str = "auto"
+    seed: int = 0
+    workers: int = 1
+    executor: Literal["inline", "processes"] = "processes"
+    plugin_files: tuple[Path, ...] = ()
+    blocked: tuple[str, ...] = ()
+    optics: Optics = field(default_factory=Optics)
+    inputs: tuple[InputConfig, ...] = ()
+    watch: WatchConfig = field(default_factory=WatchConfig)
+    stages: tuple[StageConfig, ...] = ()
+    path: Path | None = None
+    digest: str = ""
+
+    def input(self, kind: str) -> InputConfig | None:
+        """Return the first input section of a kind."""
+        return next((section for section in self.inputs if section.kind == kind), None)
+
+    @property
+    def watched_kind(self) -> Literal["", "movies", "micrographs"]:
+        """What a watched file is: as [watch] says, else the one image input there is, else micrographs."""
+        if not self.watch.folders or self.watch.kind:
+            return self.watch.kind
+        return "movies" if self.input("movies") and not self.input("micrographs") else "micrographs"
+
+
+def read(path: Path | str) -> RunConfig:
+    """Read a configuration file.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, and the nearest valid key or value.
+    """
+    path = Path(path).expanduser().absolute()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration {path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {path} is not TOML: {error}") from error
+    return from_mapping(content, folder=path.parent, where=path.name, path=path)
+
+
+def from_mapping(
+    content: Mapping[str, Any], *, folder: Path, where: str = "configuration", path: Path | None = None
+) -> RunConfig:
+    """Check plain values, as a TOML parser returns them; relative paths are taken from `folder`."""
+    refuse_unknown(content, SECTIONS, where)
+    folder = folder.absolute()
+    run = _table(content, "run", where)
+    refuse_unknown(run, ("name", "folder", "device", "seed", "workers", "executor"), f"{where}: [run]")
+    plugins = _table(content, "plugins", where)
+    refuse_unknown(plugins, ("files", "blocked"), f"{where}: [plugins]")
+    name = run.get("name", path.stem if path else "run")
+    values: dict[str, Any] = {"name": name, "folder": f"runs/{name}", "workers": os.cpu_count() or 1} | run
+    values |= {"plugin_files": plugins.get("files", []), "blocked": plugins.get("blocked", [])}
+    made = cast("RunConfig", build(_Run, values, where=f"{where}: [run]", folder=folder))
+    known = {item.name: getattr(made, item.name) for item in fields(_Run)}
+    config = RunConfig(
+        **known,
+        optics=build(Optics, _table(content, "optics", where), where=f"{where}: [optics]"),
+        inputs=tuple(
+            _input(kind, table, where, folder) for kind in INPUT_KEYS for table in _tables(content, kind, where)
+        ),
+        watch=_watch(_table(content, "watch", where), where, folder),
+        stages=tuple(
+            _stage(table, index, where, folder) for index, table in enumerate(_tables(content, "stage", where))
+        ),
+        path=path,
+        digest=digest_facts(content),
+    )
+    _check(config, where)
+    return config
+
+
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    folder: Path
+    device: str = "auto"
+    seed: int = 0
+    workers: int = 1
+    executor: Literal["inline", "processes"] = "processes"
+    plugin_files: tuple[Path, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+
+def _table(content: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    value = content.get(key, {})
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: {key} is {value!r}", expected=f"a table, written [{key}]")
+    return dict(value)
+
+
+def _tables(content: Mapping[str, Any], key: str, where: str) -> list[dict[str, Any]]:
+    value = content.get(key, [])
+    tables = [value] if isinstance(value, Mapping) and key != "stage" else value
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigError(f"{where}: {key} is not written as a table", expected=f"[[{key}]]")
+    return [dict(table) for table in tables]
+
+
+def _input(kind: str, table: dict[str, Any], where: str, folder: Path) -> InputConfig:
+    label = f"{where}: [{kind}]"
+    refuse_unknown(table, INPUT_KEYS[kind], label)
+    if isinstance(table.get("files"), str):
+        table["files"] = [table["files"]]
+    section = cast("InputConfig", build(InputConfig, {"kind": kind, **table}, where=label, folder=folder))
+    key = "file" if "file" in INPUT_KEYS[kind] else "files"
+    if not getattr(section, key):
+        raise ConfigError(f"{label}: '{key}' is missing", remedy=f"Say which with {key} = …")
+    patterns = tuple(str(folder / Path(pattern).expanduser()) for pattern in section.files)
+    return _with(section, files=patterns)
+
+
+def _watch(table: dict[str, Any], where: str, folder: Path) -> WatchConfig:
+    label = f"{where}: [watch]"
+    if "folder" in table and "folders" not in table:
+        table["folders"] = [table.pop("folder")]
+    if isinstance(table.get("patterns"), str):
+        table["patterns"] = [table["patterns"]]
+    return cast("WatchConfig", build(WatchConfig, table, where=label, folder=folder))
+
+
+def _stage(table: dict[str, Any], index: int, where: str, folder: Path) -> StageConfig:
+    label = f"{where}: [[stage]] {table.get('id', index + 1)}"
+    if isinstance(table.get("from"), str):
+        table["from"] = [table["from"]]
+    if "id" not in table and isinstance(table.get("run"), str):
+        table["id"] = table["run"]
+    return cast("StageConfig", build(StageConfig, table, where=label, folder=folder))
+
+
+def _with(section: InputConfig, **changes: Any) -> InputConfig:
+    return InputConfig(**{item.name: changes.get(item.name, getattr(section, item.name)) for item in fields(section)})
+
+
+def _fixed_part(pattern: str) -> Path:
+    parts = Path(pattern).parts[:-1]
+    fixed = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return Path(*parts[:fixed])
+
+
+def _check(config: RunConfig, where: str) -> None:
+    check_name(config.device)
+    ids = [stage.id for stage in config.stages]
+    for stage in config.stages:
+        label = f"{where}: [[stage]] {stage.id}"
+        if stage.device:
+            check_name(stage.device)
+        if not _ID.match(stage.id) or stage.id.startswith("input"):
+            raise ConfigError(
+                f"{label}: not a usable id", expected="letters, digits, _ . -, not beginning with 'input'"
+            )
+        if ids.count(stage.id) > 1:
+            raise ConfigError(f"{label}: two stages have this id", remedy="Give each [[stage]] its own id.")
+        _positive(label, attempts=stage.attempts, timeout_s=stage.timeout_s)
+    _positive(f"{where}: [run]", workers=config.workers)
+    _positive(f"{where}: [optics]", voltage_kV=config.optics.voltage_kV)
+    _positive(f"{where}: [watch]", settle_s=config.watch.settle_s, poll_s=config.watch.poll_s)
+    for section in config.inputs:
+        if section.pixel_size_A is not None:
+            _positive(f"{where}: [{section.kind}]", pixel_size_A=section.pixel_size_A)
+    if not 0 <= config.optics.amplitude_contrast_frac <= 1:
+        raise ConfigError(
+            f"{where}: [optics] amplitude_contrast_frac is {config.optics.amplitude_contrast_frac}", expected="0 to 1"
+        )
+
+
+def _positive(label: str, **values: float) -> None:
+    for key, value in values.items():
+        if not value > 0:
+            raise ConfigError(f"{label} {key} is {value}", expected="more than 0")
