@@ -1,0 +1,140 @@
+"""The run's report: one self-contained HTML file with the pictures people look at first. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoframe.data.images import CorrectedMicrograph, MicrographSource
+from cryoframe.errors import CryoframeError
+from cryoframe.kernel.plan import Node
+from cryoframe.kernel.run import Run
+from cryoframe.kernel.state import Task
+from cryoframe.view import sections
+
+#: Micrographs drawn per stage; all of them are counted in the tables.
+N_DRAWN = 3
+
+STYLE = """
+body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}
+h1{font-size:1.6em}h2{border-bottom:1px solid #ccc;margin-top:2em;padding-bottom:.2em}
+figure{display:inline-block;vertical-align:top;margin:.5em 1em .5em 0;max-width:100%}
+figcaption{color:#555;font-size:.88em;max-width:640px}img,svg{max-width:100%;height:auto}
+svg.plot{width:520px}svg.wide{width:640px}img.pixels{image-rendering:pixelated}
+svg text{font:11px system-ui,sans-serif;fill:#333}svg .mid{text-anchor:middle}svg .end{text-anchor:end}
+svg .rim{fill:none;stroke:#999}svg .level{stroke:#888;stroke-dasharray:4 3}
+svg .pick{fill:none;stroke:#00c060;stroke-width:1.4}
+table{border-collapse:collapse;margin:.6em 0}td,th{padding:.15em .7em;text-align:left;border-bottom:1px solid #e3e3e3}
+table.facts{display:inline-block;vertical-align:top;margin-right:1em}.note{color:#555}
+"""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A section somebody adds to the report: a title and ready HTML."""
+
+    title: str
+    html: str
+
+
+def write_report(run: Run, path: Path, *, extras: tuple[Extra, ...] = ()) -> Path:
+    """Write the report of a run as far as it has come.
+
+    Parameters
+    ----------
+    run
+        An open run.
+    path
+        The HTML file; it needs no other file and no network.
+    extras
+        Further sections, put first.
+
+    Returns
+    -------
+    The path written.
+    """
+    body = [f"<h1>{escape(run.config.name)}</h1>", _summary(run)]
+    body += [f"<h2>{escape(extra.title)}</h2>{extra.html}" for extra in extras]
+    body += list(_stages(run))
+    body += [_set_aside(run), f'<p class="note">cryoframe {version("cryoframe")}; run folder {run.config.folder}</p>']
+    title = escape(run.config.name)
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
+    page = f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{''.join(body)}</body></html>"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _summary(run: Run) -> str:
+    counts = run.state.task_counts()
+    rows = []
+    for node in run.plan().nodes:
+        by_status = counts.get(node.id, {})
+        offer = f"{node.offer.name} ({node.offer.distribution} {node.offer.version})"
+        rows.append([node.id, node.spec.hook, offer, str(by_status.get("done", 0)), str(by_status.get("given_up", 0))])
+    files = ", ".join(f"{n} {status}" for status, n in sorted(run.state.file_counts().items())) or "none"
+    return sections.table_of(["stage", "does", "by", "done", "set aside"], rows) + f"<p>Files: {escape(files)}.</p>"
+
+
+def _stages(run: Run) -> Iterator[str]:
+    for node in run.plan().nodes:
+        done = run.state.tasks(node.id, "done")
+        if not done:
+            continue
+        parts = [f"<h2>{escape(node.id)}</h2>", _metrics(run, node, done)]
+        parts += [_drawn(run, node, task) for task in done[:N_DRAWN]]
+        if len(done) > N_DRAWN:
+            parts.append(f'<p class="note">… and {len(done) - N_DRAWN} more.</p>')
+        yield "".join(parts)
+
+
+def _drawn(run: Run, node: Node, task: Task) -> str:
+    try:
+        product = run.store.load(node.id, task.key)
+        image, pixel_size_A = _micrograph(run, task) if node.spec.over != "set" else (None, 1.0)
+        return sections.draw(sections.Shown(task.item_id, product, image, pixel_size_A))
+    except (CryoframeError, OSError, ValueError) as error:  # one broken product must not cost the whole report
+        return f'<p class="note">{escape(task.item_id)} cannot be drawn: {escape(str(error))}</p>'
+
+
+def _micrograph(run: Run, task: Task) -> tuple[NDArray[np.float32] | None, float]:
+    """Return the micrograph an item is about: the motion-corrected sum where there is one, else the file itself."""
+    for node in run.plan().nodes:
+        if node.spec.produces is CorrectedMicrograph and (made := run.state.task(node.id, task.item_id)) is not None:
+            product = run.store.load(node.id, made.key) if made.status == "done" else None
+            if isinstance(product, CorrectedMicrograph):
+                return product.micrograph.data, product.micrograph.pixel_size_A
+    item = run.state.item(task.item_id)
+    if item is None or item.kind != "Micrograph":
+        return None, 1.0
+    source = run.plugins.ask("open_micrograph", {"path": Path(item.path)})
+    if not isinstance(source, MicrographSource):
+        return None, 1.0
+    pixel = item.facts.get("pixel_size_A") or source.pixel_size_A or 1.0
+    return source.read(), float(pixel)
+
+
+def _metrics(run: Run, node: Node, done: list[Task]) -> str:
+    found = {task.item_id: run.state.metrics(node.id, task.item_id) for task in done}
+    names = sorted({name for metrics in found.values() for name in metrics})
+    if not names:
+        return ""
+    rows = [
+        [item, *(f"{metrics[name][0]:.4g} {metrics[name][1]}" if name in metrics else "" for name in names)]
+        for item, metrics in list(found.items())[:20]
+    ]
+    return sections.table_of(["item", *names], rows)
+
+
+def _set_aside(run: Run) -> str:
+    rows = [[task.stage_id, task.item_id, task.message] for task in run.state.tasks(status="given_up")]
+    rows += [["file", file.path, file.reason] for file in run.state.files("rejected")]
+    if not rows:
+        return "<h2>Set aside</h2><p>Nothing.</p>"
+    return "<h2>Set aside</h2>" + sections.table_of(["where", "what", "why"], rows)

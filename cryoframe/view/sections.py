@@ -1,0 +1,224 @@
+"""One report section a kind of product: picture, plot and the numbers under it. HTML text out; nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryoframe.data.images import Classes2D, CorrectedMicrograph, CtfFit, ParticleStack
+from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
+from cryoframe.data.results import Refinement, SharpenedMap
+from cryoframe.data.tables import FscTable, ParticleTable
+from cryoframe.view import pictures, plots
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A product with what is needed to draw it."""
+
+    name: str
+    product: object
+    #: The micrograph the product belongs to and its pixel, where there is one.
+    micrograph: NDArray[np.float32] | None = None
+    pixel_size_A: float = 1.0
+    metrics: Mapping[str, tuple[float, str]] | None = None
+
+
+_T = TypeVar("_T")
+Section = Callable[[Shown], str]
+
+
+def figure(body: str, caption: str) -> str:
+    """Put a caption under a drawing."""
+    return f"<figure>{body}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def picture(image: NDArray[np.uint8], *, pixelated: bool = False) -> str:
+    """Return an 8-bit image as an ``img`` element."""
+    style = ' class="pixels"' if pixelated else ""
+    return f'<img{style} alt="" src="{pictures.data_uri(image)}">'
+
+
+def facts(rows: Mapping[str, str]) -> str:
+    """Return a two-column table."""
+    body = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+    return f'<table class="facts">{body}</table>'
+
+
+def corrected_micrograph(shown: Shown) -> str:
+    """Draw the aligned sum and the track of the frames."""
+    product = _as(shown.product, CorrectedMicrograph)
+    motion = product.motion
+    whole = np.isnan(motion.floats("patch_x_A"))
+    axis = motion.floats("frame")[whole]
+    track = [
+        plots.Curve(name, axis, motion.floats(column)[whole])
+        for name, column in (("x", "shift_x_A"), ("y", "shift_y_A"))
+    ]
+    image = picture(pictures.stretch(pictures.shrink(product.micrograph.data, 700)))
+    drawn = plots.line_plot(track, plots.Axes("frame", "shift applied [Å]"))
+    return figure(image, shown.name) + figure(drawn, "Shift that undoes the motion of each frame")
+
+
+def ctf_fit(shown: Shown) -> str:
+    """Draw spectrum beside fit, the ring profile, and the numbers."""
+    fit = _as(shown.product, CtfFit)
+    numbers = {
+        "defocus U": f"{fit.defocus_u_A:.0f} Å", "defocus V": f"{fit.defocus_v_A:.0f} Å",
+        "angle": f"{fit.defocus_angle_deg:.1f}°", "phase shift": f"{fit.phase_shift_deg:.1f}°",
+        "rings to": f"{fit.fit_resolution_A:.1f} Å", "score": f"{fit.score:.3f}",
+    }  # fmt: skip
+    body = facts(numbers)
+    if fit.spectrum is not None:
+        image = pictures.stretch(fit.spectrum, low_frac=0.02, high_frac=0.995)
+        body += figure(picture(image), f"{shown.name}: observed spectrum and fitted rings")
+    if fit.profile is not None and len(fit.profile) >= 3:
+        frequency, observed, fitted = np.asarray(fit.profile, dtype=np.float64)[:3]
+        curves = [plots.Curve("observed", frequency, observed), plots.Curve("fitted", frequency, fitted)]
+        body += figure(
+            plots.line_plot(curves, plots.Axes("spacing [Å]", "background-subtracted", spacing=True)),
+            "Rings averaged along lines of equal phase",
+        )
+    return body
+
+
+def picks(shown: Shown) -> str:
+    """Draw the picks on their micrograph and the histogram of their scores."""
+    table = _as(shown.product, ParticleTable)
+    if shown.micrograph is None or not table.has("position"):
+        return f"<p>{len(table)} particles</p>"
+    x, y = (table.floats(name) / shown.pixel_size_A for name in ("x_A", "y_A"))
+    drawn = plots.marked_image(shown.micrograph, x, y, radius_px=max(_spacing(x, y) / 2, 8.0))
+    scores = plots.histogram(table.floats("figure_of_merit"), plots.Axes("figure of merit", "picks"))
+    return figure(drawn, f"{shown.name}: {len(table)} picks") + figure(scores, "Scores of the picks")
+
+
+def particle_stack(shown: Shown) -> str:
+    """Draw the first particles."""
+    stack = _as(shown.product, ParticleStack)
+    few = np.stack([pictures.shrink(image, 96) for image in stack.images[:32]]) if len(stack.images) else None
+    if few is None:
+        return "<p>no particles</p>"
+    caption = f"{shown.name}: the first {len(few)} of {len(stack.images)} particles, {stack.pixel_size_A:.2f} Å/px"
+    return figure(picture(pictures.montage(few, n_columns=16)), caption)
+
+
+def classes_2d(shown: Shown) -> str:
+    """Draw the class averages, the most populated first."""
+    classes = _as(shown.product, Classes2D)
+    sizes = classes.classes.floats("n_particles")
+    order = np.argsort(-sizes, kind="stable")
+    ids = classes.classes.column("class_id")[order]
+    sheet = pictures.montage(np.asarray(classes.averages)[ids], n_columns=min(10, len(ids)))
+    text = ", ".join(f"{int(size)}" for size in sizes[order])
+    return figure(picture(pictures.enlarge(sheet, 2), pixelated=True), f"{shown.name}: particles in each class: {text}")
+
+
+def volume(shown: Shown) -> str:
+    """Draw the three central slices and the three projections of a map."""
+    data = _as(shown.product, Volume).data
+    note = _as(shown.product, Volume).provenance
+    return slices(np.asarray(data), shown.name + (f" ({note})" if note else ""))
+
+
+def slices(data: NDArray[np.float32], name: str) -> str:
+    """Draw central slices (upper row) and projections (lower row) along z, y and x."""
+    middle = data.shape[0] // 2
+    views = [data[middle], data[:, middle], data[:, :, middle], *(data.sum(axis=axis) for axis in range(3))]
+    sheet = pictures.montage(np.stack(views), n_columns=3)
+    factor = max(1, 600 // sheet.shape[1])
+    return figure(
+        picture(pictures.enlarge(sheet, factor), pixelated=True),
+        f"{name}: central slices across z, y, x; below, projections along z, y, x",
+    )
+
+
+def fsc_curves(table: FscTable, name: str) -> str:
+    """Draw the FSC curves that are there, with both usual thresholds."""
+    frequency = table.floats("frequency_1_A")
+    curves = [
+        plots.Curve(column.removeprefix("fsc_"), frequency, table.floats(column))
+        for column in ("fsc_unmasked", "fsc_masked", "fsc_corrected")
+        if np.isfinite(table.floats(column)).any()
+    ]
+    axes = plots.Axes("spacing [Å]", "FSC", y_limits=(-0.1, 1.0), spacing=True)
+    plot = plots.line_plot(curves, axes, levels=((0.143, "0.143"), (0.5, "0.5")))
+    best = "fsc_corrected" if np.isfinite(table.floats("fsc_corrected")).any() else "fsc_unmasked"
+    at = {threshold: table.resolution_A(threshold, curve=best) for threshold in (0.143, 0.5)}
+    caption = f"{name}: {best.removeprefix('fsc_')} half-map FSC is 0.143 at {at[0.143]:.2f} Å, 0.5 at {at[0.5]:.2f} Å"
+    return figure(plot, caption)
+
+
+def refinement(shown: Shown) -> str:
+    """Draw map, FSC, orientations and the course of the refinement."""
+    result = _as(shown.product, Refinement)
+    table = result.particles
+    body = slices(np.asarray(result.volume.data), shown.name) + fsc_curves(result.fsc, shown.name)
+    body += figure(plots.orientation_plot(table.column("rot_deg"), table.column("tilt_deg")), "Orientations")
+    course = result.iterations
+    if len(course):
+        line = plots.Curve("resolution", course.floats("iteration"), course.floats("resolution_A"))
+        body += figure(plots.line_plot([line], plots.Axes("iteration", "FSC 0.143 [Å]")), "Course of the refinement")
+    return body
+
+
+def sharpened(shown: Shown) -> str:
+    """Draw a sharpened map and its corrected FSC."""
+    result = _as(shown.product, SharpenedMap)
+    body = facts({"B-factor applied": f"{result.b_factor_A2:.0f} Å²"})
+    return body + slices(np.asarray(result.volume.data), shown.name) + fsc_curves(result.fsc, shown.name)
+
+
+def half_maps(shown: Shown) -> str:
+    """Draw the first half-map."""
+    return slices(np.asarray(_as(shown.product, HalfMaps).first.data), f"{shown.name}: first half")
+
+
+def mask(shown: Shown) -> str:
+    """Draw a mask or a map of local resolution."""
+    product = shown.product
+    if not isinstance(product, (Mask, LocalResolution)):
+        raise TypeError(type(product).__name__)
+    return slices(np.asarray(product.data), shown.name)
+
+
+SECTIONS: Mapping[type, Section] = {
+    CorrectedMicrograph: corrected_micrograph, CtfFit: ctf_fit, ParticleTable: picks, ParticleStack: particle_stack,
+    Classes2D: classes_2d, Volume: volume, Refinement: refinement, SharpenedMap: sharpened, HalfMaps: half_maps,
+    Mask: mask, LocalResolution: mask,
+}  # fmt: skip
+
+
+def draw(shown: Shown) -> str:
+    """Draw a product by its kind; one without a section is named only."""
+    section = SECTIONS.get(type(shown.product))
+    if section is None:
+        return f"<p>{escape(shown.name)}: {type(shown.product).__name__}</p>"
+    return section(shown)
+
+
+def table_of(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return an HTML table."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _as(product: object, kind: type[_T]) -> _T:
+    if not isinstance(product, kind):
+        raise TypeError(f"{type(product).__name__} is not a {kind.__name__}")
+    return product
+
+
+def _spacing(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Smallest distance between two picks: a picker's minimum distance, near enough for drawing circles."""
+    if len(x) < 2:
+        return 0.0
+    few = slice(0, 400)
+    distance = np.hypot(x[few, None] - x[None, few], y[few, None] - y[None, few])
+    return float(np.min(distance[distance > 0], initial=200.0))
