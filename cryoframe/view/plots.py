@@ -113,9 +113,9 @@ def orientation_plot(rot_deg: ArrayLike, tilt_deg: ArrayLike, *, n_bins: int = 2
 def marked_image(image: NDArray[np.floating], x_px: ArrayLike, y_px: ArrayLike, *, radius_px: float) -> str:
     """Draw an image with a circle at each position; x to the right along columns, y down along rows."""
     small = pictures.shrink(image, 900)
-    step = image.shape[0] / small.shape[0]
+    step = round(image.shape[0] / small.shape[0])
     marks = "".join(
-        f'<circle cx="{x / step:.1f}" cy="{y / step:.1f}" r="{radius_px / step:.1f}" class="pick"/>'
+        f'<circle cx="{(x + 0.5) / step:.1f}" cy="{(y + 0.5) / step:.1f}" r="{radius_px / step:.1f}" class="pick"/>'
         for x, y in zip(np.asarray(x_px), np.asarray(y_px), strict=True)
     )
     ny, nx = small.shape

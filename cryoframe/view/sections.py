@@ -41,7 +41,7 @@ def figure(body: str, caption: str) -> str:
 def picture(image: NDArray[np.uint8], *, pixelated: bool = False) -> str:
     """Return an 8-bit image as an ``img`` element."""
     style = ' class="pixels"' if pixelated else ""
-    return f'<img{style} alt="" src="{pictures.data_uri(image)}">'
+    return f'<img{style} alt="" src="{pictures.data_uri(image)}"/>'
 
 
 def facts(rows: Mapping[str, str]) -> str:
