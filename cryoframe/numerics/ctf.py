@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe.errors import InvalidInput
+from cryoframe.numerics.aberrations import Aberrations as Aberrations
+from cryoframe.numerics.aberrations import antisymmetric_phase, symmetric_phase, true_frequencies
 from cryoframe.numerics.backend import C64, F32, Complexes, Floats, Reals, namespace, native
 
 # CODATA 2018, SI units (doi 10.1103/RevModPhys.93.025010).
@@ -21,32 +23,6 @@ _PLANCK_J_S = 6.62607015e-34
 _ELECTRON_MASS_KG = 9.1093837015e-31
 _ELEMENTARY_CHARGE_C = 1.602176634e-19
 _LIGHT_SPEED_M_S = 299792458.0
-
-
-@dataclass(frozen=True, slots=True)
-class Aberrations:
-    """What a microscope adds to defocus, astigmatism and spherical aberration; all zero for an ideal one.
-
-    Parameters
-    ----------
-    beam_tilt_mrad
-        (x, y). Axial coma: phase 2π·Cs·λ²·k²·(t·k).
-    trefoil_rad_A3
-        (a, b): phase a·k³·cos 3θ + b·k³·sin 3θ.
-    tetrafoil_rad_A4
-        (a, b): γ gains a·k⁴·cos 4θ + b·k⁴·sin 4θ.
-    magnification
-        2×2 rows; turns measured frequencies (kx, ky) into true ones before anything else.
-
-    References
-    ----------
-    Zivanov, Nakane & Scheres, IUCrJ 7, 253 (2020), doi 10.1107/S2052252520000081.
-    """
-
-    beam_tilt_mrad: tuple[float, float] = (0.0, 0.0)
-    trefoil_rad_A3: tuple[float, float] = (0.0, 0.0)
-    tetrafoil_rad_A4: tuple[float, float] = (0.0, 0.0)
-    magnification: tuple[tuple[float, float], tuple[float, float]] = ((1.0, 0.0), (0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +112,10 @@ def amplitude_phase_rad(amplitude_contrast: float) -> float:
     return float(np.arcsin(amplitude_contrast))
 
 
-def true_frequencies(kx: Floats, ky: Floats, aberrations: Aberrations | None) -> tuple[Floats, Floats]:
-    """(kx, ky) after the 2×2 magnification matrix."""
-    if aberrations is None or aberrations.magnification == ((1.0, 0.0), (0.0, 1.0)):
-        return kx, ky
-    (xx, xy), (yx, yy) = aberrations.magnification
-    return xx * kx + xy * ky, yx * kx + yy * ky
-
-
 def odd_phase(kx: Floats, ky: Floats, *, voltage_kV: float, cs_mm: float, aberrations: Aberrations) -> Floats:
-    """Phase [rad] of the antisymmetric aberrations, axial coma and trefoil, at true frequencies."""
+    """Phase [rad] of the antisymmetric aberrations (axial coma, trefoil, odd Zernike) at measured frequencies."""
     x, y = true_frequencies(kx, ky, aberrations)
-    tilt_x, tilt_y = aberrations.beam_tilt_mrad
-    coma = 2.0 * np.pi * cs_mm * 1e4 * wavelength_A(voltage_kV) ** 2
-    cosine, sine = aberrations.trefoil_rad_A3
-    odd: Floats = coma * (x * x + y * y) * (tilt_x * x + tilt_y * y)
-    odd = odd + cosine * (x * x * x - 3.0 * x * y * y) + sine * (3.0 * x * x * y - y * y * y)
-    return odd
-
-
-def _tetrafoil(x: Floats, y: Floats, aberrations: Aberrations) -> Floats:
-    cosine, sine = aberrations.tetrafoil_rad_A4
-    x2, y2 = x * x, y * y
-    extra: Floats = cosine * (x2 * x2 - 6.0 * x2 * y2 + y2 * y2) + sine * 4.0 * x * y * (x2 - y2)
-    return extra
+    return antisymmetric_phase(x, y, aberrations, wavelength_A=wavelength_A(voltage_kV), cs_mm=cs_mm)
 
 
 def coherence(
@@ -216,7 +172,7 @@ def ctf(
     envelope
         Partial coherence, none where omitted.
     aberrations
-        Tetrafoil and magnification act here; the antisymmetric ones are :func:`aberration_factor`.
+        Symmetric ones and magnification act here; the antisymmetric ones are :func:`aberration_factor`.
 
     Returns
     -------
@@ -226,8 +182,8 @@ def ctf(
     x, y = true_frequencies(kx, ky, aberrations)
     where = {"defocus_u_A": defocus_u_A, "defocus_v_A": defocus_v_A, "defocus_angle_deg": defocus_angle_deg}
     gamma = phase(x, y, voltage_kV=voltage_kV, cs_mm=cs_mm, **where)
-    if aberrations is not None and aberrations.tetrafoil_rad_A4 != (0.0, 0.0):
-        gamma = gamma + _tetrafoil(x, y, aberrations)
+    if aberrations is not None and aberrations.changes_gamma:
+        gamma = gamma + symmetric_phase(x, y, aberrations)
     offset = amplitude_phase_rad(amplitude_contrast) + xp.asarray(phase_shift_deg, dtype=xp.float64) * (np.pi / 180.0)
     transfer: Floats = -xp.sin(gamma - offset)
     transfer = transfer * xp.exp(-0.25 * xp.asarray(b_factor_A2, dtype=xp.float64) * (x * x + y * y))
@@ -324,7 +280,9 @@ def ctf_half(
     module = native(xp, "ctf") if fast and envelope is None else None
     if module is not None:
         optics = (wavelength_A(voltage_kV), cs_mm * 1e7, amplitude_phase_rad(amplitude_contrast))
-        compiled: F32 = module.ctf_half(kx, ky[:, 0], columns, optics, aberrations or Aberrations())
+        x, y = true_frequencies(kx, ky, aberrations)
+        extra = symmetric_phase(x, y, aberrations) if aberrations is not None else xp.zeros((1, 1))
+        compiled: F32 = module.ctf_half(x, y, extra, columns, optics)
         return compiled
     u, v, angle, shift, b_factor = (column[:, None, None] for column in columns)
     return ctf(

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cryoframe.numerics._numba.jit import jit
-from cryoframe.numerics.backend import F32, Reals
-
-if TYPE_CHECKING:
-    from cryoframe.numerics.ctf import Aberrations
+from cryoframe.numerics.backend import F32, Floats, Reals
 
 
 @jit
-def fill(out: F32, kx: Reals, ky: Reals, columns: Reals, optics: Reals) -> None:
-    """Fill `out` `(m, len(ky), len(kx))`; `columns` `(5, m)` are U, V, angle [rad], offset [rad], B.
-
-    `optics` are wavelength, Cs [Å], tetrafoil (2), magnification (4, by rows).
-    """
-    wavelength, cs, tetra_cos, tetra_sin = optics[0], optics[1], optics[2], optics[3]
+def fill(out: F32, x: Reals, y: Reals, extra: Reals, columns: Reals, wavelength: float, cs: float) -> None:
+    """Fill `out` `(m, p)` at frequencies `x`, `y` `(p,)`; `columns` `(5, m)` are U, V, angle [rad], offset [rad], B."""
     second = np.pi * wavelength
     fourth = 0.5 * np.pi * cs * wavelength**3
     for i in range(out.shape[0]):
@@ -30,34 +22,35 @@ def fill(out: F32, kx: Reals, ky: Reals, columns: Reals, optics: Reals) -> None:
         along = half * np.cos(2.0 * columns[2, i])
         across = half * np.sin(2.0 * columns[2, i])
         offset, b_factor = columns[3, i], columns[4, i]
-        for row in range(ky.size):
-            for column in range(kx.size):
-                x = optics[4] * kx[column] + optics[5] * ky[row]
-                y = optics[6] * kx[column] + optics[7] * ky[row]
-                x2, y2 = x * x, y * y
-                k2 = x2 + y2
-                defocus_k2 = mean * k2 + along * (x2 - y2) + across * 2.0 * x * y
-                gamma = -second * defocus_k2 + fourth * k2 * k2
-                gamma += tetra_cos * (x2 * x2 - 6.0 * x2 * y2 + y2 * y2) + tetra_sin * 4.0 * x * y * (x2 - y2)
-                value = -np.sin(gamma - offset)
-                if b_factor != 0.0:
-                    value *= np.exp(-0.25 * b_factor * k2)
-                out[i, row, column] = value
+        for p in range(x.size):
+            x2, y2 = x[p] * x[p], y[p] * y[p]
+            k2 = x2 + y2
+            defocus_k2 = mean * k2 + along * (x2 - y2) + across * 2.0 * x[p] * y[p]
+            value = -np.sin(fourth * k2 * k2 - second * defocus_k2 + extra[p] - offset)
+            if b_factor != 0.0:
+                value *= np.exp(-0.25 * b_factor * k2)
+            out[i, p] = value
 
 
-def ctf_half(
-    kx: Reals,
-    ky: Reals,
-    columns: Sequence[Reals],
-    optics: tuple[float, float, float],
-    aberrations: Aberrations,
-) -> F32:
-    """`(m, n, n//2+1)` float32; `columns` are U, V [Å], angle, phase shift [degrees], B [Å²], `(m,)` each."""
+def ctf_half(x: Floats, y: Floats, extra: Floats, columns: Sequence[Reals], optics: tuple[float, float, float]) -> F32:
+    """`(m, n, n//2+1)` float32 at true frequencies.
+
+    Parameters
+    ----------
+    x, y, extra
+        Broadcastable to `(n, n//2+1)`: frequencies [1/Å] and what symmetric aberrations add to γ [rad].
+    columns
+        U, V [Å], angle, phase shift [degrees], B [Å²], `(m,)` each.
+    optics
+        Wavelength [Å], Cs [Å], phase of the amplitude contrast [rad].
+    """
     wavelength, cs, amplitude_phase = optics
     u, v, angle, shift, b_factor = columns
     table = np.stack([u, v, np.radians(angle), np.radians(shift) + amplitude_phase, b_factor])
-    (xx, xy), (yx, yy) = aberrations.magnification
-    constants = np.array([wavelength, cs, *aberrations.tetrafoil_rad_A4, xx, xy, yx, yy], dtype=np.float64)
-    out: F32 = np.empty((table.shape[1], ky.size, kx.size), dtype=np.float32)
-    fill(out, np.ascontiguousarray(kx), np.ascontiguousarray(ky), table, constants)
-    return out
+    shape = np.broadcast_shapes(x.shape, y.shape, extra.shape)
+    flat_x, flat_y, flat_extra = (
+        np.ascontiguousarray(np.broadcast_to(a, shape), dtype=np.float64).ravel() for a in (x, y, extra)
+    )
+    out: F32 = np.empty((table.shape[1], flat_x.size), dtype=np.float32)
+    fill(out, flat_x, flat_y, flat_extra, table, wavelength, cs)
+    return out.reshape(-1, *shape)
