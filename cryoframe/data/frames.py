@@ -17,7 +17,7 @@ from cryoframe.errors import ContractError, SchemaError
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 CHOICES: Final = {
     "position_unit": ("A", "px"),
@@ -70,6 +70,10 @@ class Convention:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ContractError(f"CONVENTION.{name} is '{getattr(self, name)}'", expected=f"one of {allowed}")
+
+    def particles(self, **columns: ArrayLike) -> ParticleTable:
+        """Return a particle table in this convention: ``CONVENTION.particles(x_px=…, y_px=…, figure_of_merit=…)``."""
+        return ParticleTable.from_columns(columns, extra=foreign_columns(self))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A small asymmetric world of Gaussian blobs with closed-form projections and transforms, and RELION's programs on it."""
+"""A small asymmetric world of Gaussian blobs with closed-form projections, and RELION's programs run on it."""
 
 from __future__ import annotations
 
