@@ -83,8 +83,10 @@ def _convert_plain(value: object, annotation: object, where: str, folder: Path |
         return float(value)
     if annotation is Path and isinstance(value, (str, Path)) and str(value):
         return (folder or Path()) / Path(value).expanduser()
-    if annotation is dict and isinstance(value, Mapping):
-        return dict(value)
+    if dict in (annotation, typing.get_origin(annotation)):
+        annotation = dict
+        if isinstance(value, Mapping):
+            return dict(value)
     if isinstance(annotation, type) and type(value) is annotation:
         return value
     name = getattr(annotation, "__name__", str(annotation))

@@ -48,11 +48,10 @@ class InputConfig:
         """Return (root, path) of every file that matches now, sorted; the root is the pattern's fixed part."""
         if self.file is not None:
             return ((self.file.parent, self.file),)
-        found = {
-            Path(name): _fixed_part(pattern)
-            for pattern in self.files
-            for name in glob.glob(pattern, recursive=True)  # noqa: PTH207
-        }
+        found: dict[Path, Path] = {}
+        for pattern in self.files:
+            for name in glob.glob(pattern, recursive=True):  # noqa: PTH207 - patterns are absolute
+                found.setdefault(Path(name), _fixed_part(pattern))
         return tuple((root, path) for path, root in sorted(found.items()) if path.is_file())
 
 
