@@ -1,0 +1,163 @@
+"""What a CTF fit shows for people and for judging it: ring profile, fit resolution, picture. No fitting here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cryoframe.numerics.backend import F32, Floats, Reals
+from cryoframe.numerics.spectrum import full_of_half
+
+if TYPE_CHECKING:
+    from cryoframe.numerics.ctf_fit import Lens, Samples
+
+_AGREE = 0.5
+
+
+@dataclass(frozen=True)
+class SpectrumFit:
+    """Result of :func:`fit_spectrum`.
+
+    Parameters
+    ----------
+    defocus_u_A, defocus_v_A, defocus_angle_deg, phase_shift_deg
+        As everywhere: U ≥ V, positive under focus; angle of U in (−90, 90] from the x towards the y axis.
+    score
+        Correlation of flattened spectrum and fringes, at most 1.
+    fit_resolution_A
+        Finest spacing to which observed and fitted rings agree.
+    profile
+        `(3, n)` float32: frequency [1/Å], observed and fitted ring profile, averaged along lines of equal phase.
+    picture
+        `(n, n)` float32: flattened spectrum with the fit in its right half.
+    """
+
+    defocus_u_A: float
+    defocus_v_A: float
+    defocus_angle_deg: float
+    phase_shift_deg: float
+    score: float
+    fit_resolution_A: float
+    profile: F32
+    picture: F32
+
+
+def equal_phase_k(samples: Samples, lens: Lens, point: Reals) -> Reals:
+    """Frequency [1/Å] at which the mean defocus alone has the phase each sample has.
+
+    References
+    ----------
+    Equi-phase averaging: Zhang, J. Struct. Biol. 193, 1 (2016), doi 10.1016/j.jsb.2015.11.003.
+    """
+    terms, table = lens.terms(point), samples.table.astype(np.float64)
+    phase = table[:, :3] @ terms[:3] + terms[3] * table[:, 0] ** 2
+    # The smaller root of terms3·q² + terms0·q = phase, in the form that does not cancel.
+    root = np.sqrt(np.maximum(terms[0] ** 2 + 4.0 * terms[3] * phase, 0.0))
+    k2 = -2.0 * phase / (abs(terms[0]) + root)
+    k: Reals = np.sqrt(np.clip(k2, 0.0, None))
+    return k
+
+
+def ring_profile(samples: Samples, lens: Lens, point: Reals) -> tuple[F32, Reals]:
+    """Observed and fitted means along lines of equal phase.
+
+    Returns
+    -------
+    `(3, n)` float32, frequency [1/Å], observed, fitted on the observed scale; and `(n,)` samples in each mean.
+    """
+    ring_k = samples.ring_k_1_A
+    at = np.rint((equal_phase_k(samples, lens, point) - ring_k[0]) / (ring_k[1] - ring_k[0])).astype(np.int64)
+    inside = (at >= 0) & (at < len(ring_k))
+    count = np.bincount(at[inside], minlength=len(ring_k))
+    share = np.maximum(count, 1)
+    observed = np.bincount(at[inside], samples.table[inside, 3], len(ring_k)) / share
+    fringe = -np.cos(lens.doubled_phase(samples.table, point))
+    fitted = np.bincount(at[inside], fringe[inside], len(ring_k)) / share
+    scale = float(np.sum(count * observed * fitted) / max(float(np.sum(count * fitted**2)), 1e-12))
+    return np.stack([ring_k, observed, scale * fitted]).astype(np.float32), count.astype(np.float64)
+
+
+def fit_resolution_A(profile: Floats, *, fringe_k2_1_A2: float) -> float:
+    """Finest spacing to which observed and fitted profile agree.
+
+    Parameters
+    ----------
+    profile
+        `(3, n)` as in :func:`ring_profile`.
+    fringe_k2_1_A2
+        Distance of two rings in k²; the correlation is taken over windows of one and a half of these.
+
+    Returns
+    -------
+    The spacing at which the local correlation first stays below 0.5 for a whole window; the coarsest spacing where
+    it never was above.
+
+    References
+    ----------
+    Rohou & Grigorieff, J. Struct. Biol. 192, 216 (2015), doi 10.1016/j.jsb.2015.08.008, section 2.6.
+    """
+    k, observed, fitted = np.asarray(profile, dtype=np.float64)
+    local = local_correlation(k, observed, fitted, width_k2_1_A2=1.5 * fringe_k2_1_A2)
+    finest = 0
+    for i in range(len(k)):
+        width = _window(k, i, 1.5 * fringe_k2_1_A2)
+        if local[i] >= _AGREE:
+            finest = i
+        elif i - finest > max(width.stop - width.start, 4):
+            break
+    return float(1.0 / k[finest])
+
+
+def _window(k: Reals, i: int, width_k2_1_A2: float) -> slice:
+    low, high = np.searchsorted(k**2, [k[i] ** 2 - 0.5 * width_k2_1_A2, k[i] ** 2 + 0.5 * width_k2_1_A2])
+    return slice(max(min(int(low), i - 3), 0), max(int(high), i + 4))
+
+
+def local_correlation(k: Reals, observed: Reals, fitted: Reals, *, width_k2_1_A2: float) -> Reals:
+    """Correlation coefficient of two profiles in a sliding window, `(n,)`."""
+    values = np.zeros(len(k))
+    for i in range(len(k)):
+        window = _window(k, i, width_k2_1_A2)
+        a = observed[window] - observed[window].mean()
+        b = fitted[window] - fitted[window].mean()
+        norm = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
+        values[i] = float(np.sum(a * b)) / norm if norm > 0 else 0.0
+    return values
+
+
+def picture(samples: Samples, lens: Lens, point: Reals, *, n: int) -> F32:
+    """Flattened spectrum, smoothed over 3×3 samples, with the fit in its right half, `(m, m)` float32 in [−1, 1].
+
+    `n` is the edge of the tile the spectrum is of; the picture is cropped to the rings that were looked at.
+    """
+    observed, fitted = np.zeros(n * (n // 2 + 1)), np.zeros(n * (n // 2 + 1))
+    observed[samples.where] = samples.table[:, 3]
+    fitted[samples.where] = -np.cos(lens.doubled_phase(samples.table, point))
+    left, right = (full_of_half(flat.reshape(n, n // 2 + 1)) for flat in (observed, fitted))
+    smooth = sum(np.roll(left, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9.0
+    scale = float(np.percentile(np.abs(smooth), 98)) or 1.0
+    both = np.where(np.arange(n) < n // 2, np.clip(smooth / scale, -1.0, 1.0), right)
+    step = samples.ring_k_1_A[1] - samples.ring_k_1_A[0]
+    reach = min(int(np.ceil(samples.ring_k_1_A[-1] / step)) + 2, n // 2)
+    window = slice(n // 2 - reach, n // 2 + reach)
+    return both[window, window].astype(np.float32)
+
+
+def describe(samples: Samples, lens: Lens, point: Reals, *, n: int, score: float) -> SpectrumFit:
+    """Turn the fitted point into angles, resolution, profile and picture."""
+    mean, along, across, shift = (float(value) for value in point)
+    half = float(np.hypot(along, across))
+    angle = float(np.degrees(0.5 * np.arctan2(across, along)))
+    profile, _ = ring_profile(samples, lens, point)
+    return SpectrumFit(
+        defocus_u_A=mean + half,
+        defocus_v_A=mean - half,
+        defocus_angle_deg=angle,
+        phase_shift_deg=float(np.degrees(shift)) % 180.0,
+        score=score,
+        fit_resolution_A=fit_resolution_A(profile, fringe_k2_1_A2=1.0 / (lens.wavelength_A * max(mean, 1.0))),
+        profile=profile,
+        picture=picture(samples, lens, point, n=n),
+    )

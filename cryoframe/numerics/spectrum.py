@@ -1,0 +1,147 @@
+"""Power spectra of whole micrographs by averaging tiles; fitting anything to them lives in ``ctf_fit``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics.backend import F32, Bools, Floats, Ints, Reals
+from cryoframe.numerics.fourier import good_size, rfft2
+
+_MAD_TO_SD = 1.4826
+_TILES_AT_ONCE = 4
+
+
+def robust_scale(values: Floats) -> tuple[float, float]:
+    """Median and standard deviation by 1.4826 × median absolute deviation, of every 17th value of a large array.
+
+    References
+    ----------
+    Hampel, J. Am. Stat. Assoc. 69, 383 (1974), doi 10.1080/01621459.1974.10482962.
+    """
+    sample = values.ravel()
+    sample = sample[:: 17 if sample.size > 1_000_000 else 1]
+    centre = float(np.median(sample))
+    spread = float(np.median(np.abs(sample - centre))) * _MAD_TO_SD
+    return centre, spread if spread > 0 else float(sample.std())
+
+
+def check_image(micrograph: Floats, *, smallest_px: int) -> None:
+    """Refuse an image no statistics can be made of.
+
+    Raises
+    ------
+    InvalidInput
+        For an array that is not two-dimensional, is smaller than `smallest_px`, is constant or is not finite.
+    """
+    if micrograph.ndim != 2 or min(micrograph.shape) < smallest_px:
+        raise InvalidInput(
+            f"the micrograph has shape {micrograph.shape}",
+            expected=f"two axes of at least {smallest_px} px",
+            remedy="Give the whole micrograph, or ask for smaller tiles or boxes.",
+        )
+    low, high = float(micrograph.min()), float(micrograph.max())
+    if not np.isfinite(low + high):
+        raise InvalidInput(
+            "the micrograph holds values that are not finite",
+            expected="finite grey values",
+            remedy="Look for dead pixels, or a division by a gain of zero, in the step that made it.",
+        )
+    if low == high:
+        raise InvalidInput(f"every pixel of the micrograph is {low}", remedy="The exposure or its file is empty.")
+
+
+def clip_outliers(micrograph: Floats, *, n_sigma: float = 6.0) -> F32:
+    """Return the image with values beyond `n_sigma` robust standard deviations of the median set to that limit."""
+    centre, spread = robust_scale(micrograph)
+    clipped: F32 = np.clip(micrograph, centre - n_sigma * spread, centre + n_sigma * spread).astype(np.float32)
+    return clipped
+
+
+def tile_starts(length: int, tile: int, *, overlap_frac: float = 0.5) -> Ints:
+    """First pixels of tiles that cover `length` evenly and overlap by at least `overlap_frac`, `(m,)` int64."""
+    if length < tile:
+        raise InvalidInput(f"a tile of {tile} px does not fit into {length} px", expected="a tile within the image")
+    n_steps = int(np.ceil((length - tile) / max(tile * (1.0 - overlap_frac), 1.0)))
+    starts: Ints = np.round(np.linspace(0, length - tile, n_steps + 1)).astype(np.int64)
+    return starts
+
+
+def hann_window(n: int) -> F32:
+    """Separable Hann window `(n, n)` whose mean square is 1, so that power is kept."""
+    axis = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
+    window = np.outer(axis, axis)
+    scaled: F32 = (window / np.sqrt(np.mean(window**2))).astype(np.float32)
+    return scaled
+
+
+def tiled_power_spectrum(micrograph: Floats, tile_px: int, *, overlap_frac: float = 0.5, n_threads: int = 1) -> Reals:
+    """Average power spectrum of overlapping, tapered tiles.
+
+    Parameters
+    ----------
+    micrograph
+        `(ny, nx)` real.
+    tile_px
+        Edge of the tiles; even.
+    overlap_frac
+        Least overlap of neighbours.
+    n_threads
+        Worker threads of the FFT; the sum does not depend on it.
+
+    Returns
+    -------
+    `(tile, tile//2+1)` float64, centred half layout, zero frequency at ``[tile//2, 0]``; white noise of variance 1
+    has expectation 1.
+
+    References
+    ----------
+    Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967), doi 10.1109/TAU.1967.1161901.
+    """
+    if tile_px % 2:
+        raise InvalidInput(f"a tile of {tile_px} px was asked for", expected="an even number of pixels")
+    check_image(micrograph, smallest_px=tile_px)
+    window = hann_window(tile_px)
+    corners = [
+        (int(y), int(x))
+        for y in tile_starts(micrograph.shape[0], tile_px, overlap_frac=overlap_frac)
+        for x in tile_starts(micrograph.shape[1], tile_px, overlap_frac=overlap_frac)
+    ]
+    total = np.zeros((tile_px, tile_px // 2 + 1))
+    for first in range(0, len(corners), _TILES_AT_ONCE):
+        chosen = corners[first : first + _TILES_AT_ONCE]
+        tiles = np.stack([micrograph[y : y + tile_px, x : x + tile_px] for y, x in chosen]).astype(np.float32)
+        tiles -= tiles.mean(axis=(1, 2), keepdims=True)
+        transform = rfft2(tiles * window, n_threads=n_threads)
+        total += (transform.real**2 + transform.imag**2).sum(axis=0, dtype=np.float64)
+    return np.fft.fftshift(total / (len(corners) * tile_px**2), axes=0)
+
+
+def tile_size(extent_A: float, pixel_size_A: float, shape_px: tuple[int, int]) -> int:
+    """Even, quickly transformed tile edge near `extent_A`, never larger than the image."""
+    wanted = good_size(round(extent_A / pixel_size_A))
+    largest = min(shape_px) - min(shape_px) % 2
+    return min(wanted, largest)
+
+
+def half_of_full(spectrum: Floats) -> Reals:
+    """Centred half layout `(n, n//2+1)` of a centro-symmetric spectrum `(n, n)` with its zero at ``[n//2, n//2]``."""
+    n = spectrum.shape[-1]
+    if spectrum.shape != (n, n) or n % 2:
+        raise InvalidInput(f"a spectrum of shape {spectrum.shape} was given", expected="(n, n) with n even")
+    return np.concatenate([spectrum[:, n // 2 :], spectrum[:, :1]], axis=1).astype(np.float64)
+
+
+def full_of_half(spectrum: Floats) -> Reals:
+    """Full spectrum `(n, n)`, zero at ``[n//2, n//2]``, of the centred half layout; the inverse of `half_of_full`."""
+    n = spectrum.shape[0]
+    right = spectrum[:, : n // 2]
+    mirrored = np.roll(spectrum[::-1, ::-1], 1, axis=0)[:, : n // 2]
+    return np.concatenate([mirrored, right], axis=1).astype(np.float64)
+
+
+def off_axes(n: int, *, margin_px: int = 1) -> Bools:
+    """Which samples `(n, n//2+1)` lie further than `margin_px` from both axes, where readout stripes show."""
+    rows = np.abs(np.arange(n) - n // 2) > margin_px
+    columns = np.arange(n // 2 + 1) > margin_px
+    return rows[:, None] & columns[None, :]
