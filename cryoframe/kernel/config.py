@@ -119,7 +119,7 @@ class RunConfig:
         return "movies" if self.input("movies") and not self.input("micrographs") else "micrographs"
 
 
-def read(path: Path | str) -> RunConfig:
+def load(path: Path | str) -> RunConfig:
     """Read a configuration file.
 
     Raises

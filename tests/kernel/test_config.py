@@ -70,7 +70,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def read(folder: Path, text: str) -> RunConfig:
-    return config.read(write(folder, text))
+    return config.load(write(folder, text))
 
 
 def test_a_full_configuration__is_read_with_types_and_absolute_paths(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_wrong_value__says_what_was_expected(tmp_path: Path, text: str, messag
 
 def test_a_missing_file__is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read \(No such file"):
-        config.read(tmp_path / "nowhere.toml")
+        config.load(tmp_path / "nowhere.toml")
 
 
 def test_patterns__give_sorted_files_with_the_fixed_part_as_root(tmp_path: Path) -> None:
