@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,7 +35,8 @@ class ParticleRecords:
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return max(map(len, (*self.columns.values(), *self.unmapped.values())), default=0)
+        columns: list[Sized] = [*self.columns.values(), *self.unmapped.values()]
+        return max((len(column) for column in columns), default=0)
 
     def optics_of(self, name: str) -> OpticsGroup:
         """Return the optics group called `name`."""
