@@ -61,7 +61,11 @@ def decode_frame(raw: bytes, code: EerCode, shape_px: tuple[int, int], upsamplin
 
 
 def _decode_padded(raw: bytes, code: EerCode, shape_px: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
-    """Decode, and return the bytes used; where zero bytes that pad the stream read as events beyond the frame, leave them off one by one."""
+    """Decode, and return the number of bytes used.
+
+    Bits that pad the stream can read as events beyond the frame: zero bytes at the end, and the one before them, which
+    may hold the last bits of the last run, are left off one by one. ``_check_end`` judges the whole stream.
+    """
     for spare in range(_MAX_PADDING_BITS // 8):
         end = len(raw) - spare
         try:
@@ -70,7 +74,7 @@ def _decode_padded(raw: bytes, code: EerCode, shape_px: tuple[int, int]) -> tupl
             )
             return image, end
         except (ValueError, RuntimeError) as error:
-            if end < 2 or raw[end - 1]:
+            if end < 2 or any(raw[end:]):
                 raise Corrupt(f"events cannot be decoded ({error})") from error
     raise Corrupt("events run beyond the frame", expected=f"{shape_px[0]} × {shape_px[1]} pixels")
 
