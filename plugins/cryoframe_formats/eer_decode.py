@@ -45,38 +45,21 @@ def decode_frame(raw: bytes, code: EerCode, shape_px: tuple[int, int], upsamplin
             return fixed
     step = upsampling.bit_length() - 1
     # The coarse image is enough for the proof and much cheaper to search than an up-sampled one.
-    coarse, end = _decode_padded(raw, code, shape_px)
+    coarse = _events(raw, code, shape_px, 0)
     _check_end(raw, code, np.flatnonzero(coarse), shape_px[0] * shape_px[1])
-    if step == 0:
-        return coarse
-    fine: NDArray[np.bool_] = imagecodecs.eer_decode(
-        raw[:end],
-        (shape_px[0] << step, shape_px[1] << step),
-        code.run_bits,
-        code.x_bits,
-        code.y_bits,
-        superres=step,
-    )
-    return fine
+    return coarse if step == 0 else _events(raw, code, shape_px, step)
 
 
-def _decode_padded(raw: bytes, code: EerCode, shape_px: tuple[int, int]) -> tuple[NDArray[np.bool_], int]:
-    """Decode, and return the number of bytes used.
-
-    Bits that pad the stream can read as events beyond the frame: zero bytes at the end, and the one before them, which
-    may hold the last bits of the last run, are left off one by one. ``_check_end`` judges the whole stream.
-    """
-    for spare in range(_MAX_PADDING_BITS // 8):
-        end = len(raw) - spare
-        try:
-            image: NDArray[np.bool_] = imagecodecs.eer_decode(
-                raw[:end], shape_px, code.run_bits, code.x_bits, code.y_bits
-            )
-            return image, end
-        except (ValueError, RuntimeError) as error:
-            if end < 2 or any(raw[end:]):
-                raise Corrupt(f"events cannot be decoded ({error})") from error
-    raise Corrupt("events run beyond the frame", expected=f"{shape_px[0]} × {shape_px[1]} pixels")
+def _events(raw: bytes, code: EerCode, shape_px: tuple[int, int], step: int) -> NDArray[np.bool_]:
+    shape = (shape_px[0] << step, shape_px[1] << step)
+    even = raw + b"\0" * (len(raw) % 2)  # the decoder takes whole 16-bit words only
+    try:
+        image: NDArray[np.bool_] = imagecodecs.eer_decode(
+            even, shape, code.run_bits, code.x_bits, code.y_bits, superres=step
+        )
+    except (ValueError, RuntimeError) as error:
+        raise Corrupt(f"events cannot be decoded ({error})") from error
+    return image
 
 
 def _check_end(raw: bytes, code: EerCode, positions: NDArray[np.int64], n_pixels: int) -> None:
