@@ -1,7 +1,7 @@
 """Poses of images against a map: global and local scoring over rotation and translation; reconstruction is elsewhere.
 
 Every score is the log-likelihood gain ``Re sum conj(Y) P - sum W |P|^2`` over the independent frequencies of a half
-plane, with ``Y = 2 C X / sigma^2`` and ``W = C^2 / sigma^2``; or, for a map of unknown scale, its maximum over that scale.
+plane, with ``Y = 2 C X / sigma^2`` and ``W = C^2 / sigma^2``; where the map's scale is not known, its maximum over it.
 """
 
 from __future__ import annotations

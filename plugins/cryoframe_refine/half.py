@@ -1,0 +1,161 @@
+"""One half-set during refinement: its images, noise, poses and map, and nothing of the other half-set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe.numerics import (
+    insertion,
+    interpolate,
+    pose_posterior,
+    pose_search,
+    projection,
+    reconstruction,
+    residuals,
+)
+from cryoframe.numerics.fourier import fft2_centred
+from cryoframe.numerics.rotations import euler_to_matrix, psi_grid
+from cryoframe.numerics.symmetry import directions_in_asymmetric_unit
+from cryoframe_refine.plan import Plan
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What is the same for all images: sampling, symmetry, masks."""
+
+    box_px: int
+    pixel_size_A: float
+    symmetry: str
+    operators: Array
+    image_mask: Array
+    volume_mask: Array
+    offset_range_px: float
+
+    @property
+    def mask_frac(self) -> float:
+        """Share of an image that its mask leaves: independent samples per transform value."""
+        return float((self.image_mask**2).mean())
+
+    def ring(self, spacing_A: float) -> float:
+        """Frequency of a spacing [cycles per box]."""
+        return self.box_px * self.pixel_size_A / spacing_A
+
+
+@dataclass(frozen=True)
+class Half:
+    """State of one half-set between iterations."""
+
+    images: Array
+    ctfs: Array
+    groups: Array
+    reference: Array
+    poses: pose_posterior.PoseEstimate | None = None
+    noise_power: Array | None = None
+
+
+def search(
+    half: Half, geometry: Geometry, plan: Plan, on_batch: Callable[[int], None]
+) -> tuple[Half, insertion.Accumulator]:
+    """Find the poses of the half-set against its own map, and sum its images at them.
+
+    Returns
+    -------
+    The half-set with new poses, and the sums of its reconstruction.
+    """
+    first = half.poses is None
+    images_ft = _transforms(half, geometry)
+    noise = half.noise_power
+    if noise is None:
+        noise = residuals.group_spectra(residuals.power_by_ring(images_ft), half.groups)
+    volume_ft = projection.prepare_volume(half.reference)
+
+    def targets(limit_A: float) -> pose_search.Targets:
+        points = interpolate.half_points(geometry.box_px, r_min=1.0, r_max=geometry.ring(limit_A))
+        return pose_search.make_targets(images_ft, half.ctfs, noise, points, free_scale=first)
+
+    candidates = _start(half, geometry, plan, volume_ft, targets(plan.coarse_limit_A), on_batch)
+    for level in plan.levels:
+        candidates = pose_search.search_local(
+            volume_ft,
+            targets(level.limit_A),
+            candidates,
+            neighbours=pose_search.rotation_neighbours(level.step_deg, level.per_axis),
+            shifts_px=pose_search.shift_grid(1.5 * level.shift_step_px, level.shift_step_px),
+            n_keep=level.n_keep,
+        )
+    # Scores of a map of unknown scale are no likelihoods: only the best counts.
+    poses = (
+        pose_posterior.best_pose(candidates)
+        if first
+        else pose_posterior.posterior_mean(candidates, evidence_frac=geometry.mask_frac)
+    )
+    found = replace(half, poses=poses, noise_power=noise)
+    sums = insertion.empty_accumulator(geometry.box_px)
+    reconstruction.accumulate(
+        sums,
+        images_ft,
+        poses.rotations,
+        poses.shifts_px,
+        ctfs=half.ctfs,
+        operators=geometry.operators,
+        noise_power=noise,
+    )
+    return found, sums
+
+
+def update(half: Half, geometry: Geometry, volume: Array) -> Half:
+    """Take a new map of this half-set as reference, and the noise that it leaves in the images."""
+    if half.poses is None:
+        return replace(half, reference=volume)
+    reference = volume * geometry.volume_mask
+    power = residuals.residual_power(
+        projection.prepare_volume(reference),
+        _transforms(half, geometry),
+        half.poses.rotations,
+        half.poses.shifts_px,
+        ctfs=half.ctfs,
+    )
+    return replace(half, reference=reference, noise_power=residuals.group_spectra(power, half.groups))
+
+
+def _transforms(half: Half, geometry: Geometry) -> Array:
+    if half.poses is None:
+        return np.asarray(fft2_centred(half.images), dtype=np.complex64)
+    return pose_posterior.masked_transforms(half.images, half.poses.shifts_px, geometry.image_mask)
+
+
+def _start(  # the six things a whole search depends on
+    half: Half,
+    geometry: Geometry,
+    plan: Plan,
+    volume_ft: Array,
+    targets: pose_search.Targets,
+    on_batch: Callable[[int], None],
+) -> pose_search.Poses:
+    """Candidates of the whole search, or the poses known."""
+    if half.poses is not None and not plan.coarse_step_deg:
+        return half.poses.candidates()
+    directions = directions_in_asymmetric_unit(plan.coarse_step_deg, geometry.symmetry)
+    psi = psi_grid(plan.coarse_step_deg)
+    grid = euler_to_matrix(
+        np.repeat(directions[:, 0], len(psi)), np.repeat(directions[:, 1], len(psi)), np.tile(psi, len(directions))
+    )
+    # A third of the finest spacing scored: the next level halves the step.
+    step_px = max(1.0, plan.coarse_limit_A / 3.5 / geometry.pixel_size_A)
+    reach_px = geometry.offset_range_px if half.poses is None else min(geometry.offset_range_px, 2.0 * step_px)
+    return pose_search.search_grid(
+        volume_ft,
+        targets,
+        grid,
+        pose_search.shift_grid(reach_px, step_px),
+        n_keep=plan.n_coarse,
+        centres_px=None if half.poses is None else half.poses.shifts_px,
+        on_batch=on_batch,
+    )

@@ -1,0 +1,102 @@
+"""From the state of two half-sets to the products of a refinement; nothing is searched here."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe import FscTable, HalfMaps, IterationTable, ParticleStack, ParticleTable, Refinement, Volume
+from cryoframe.numerics import fsc, insertion, reconstruction
+from cryoframe.numerics.rotations import matrix_to_euler
+from cryoframe_refine.half import Geometry, Half
+
+F32 = npt.NDArray[np.float32]
+#: Iteration, resolution [Å], change of orientation [deg] and of shift [Å], CPU seconds.
+Row = tuple[int, float, float, float, float]
+
+
+def assemble(
+    stack: ParticleStack,
+    halves: list[Half],
+    sums: list[insertion.Accumulator],
+    *,
+    geometry: Geometry,
+    rows: list[Row],
+    provenance: str,
+) -> Refinement:
+    """Make the products of the last iteration.
+
+    Returns
+    -------
+    The map of all particles, filtered by its signal to noise ratio; half-maps without any filter; their FSC; poses.
+    """
+    first, second = (reconstruction.solve(part, wiener=0.1) for part in sums)
+    table = fsc_table(first, second, geometry)
+    both = insertion.Accumulator(
+        sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight, sums[0].padding
+    )
+    ssnr = fsc.ssnr_from_fsc(reliable(table.floats("fsc_masked")), of_full_map=True)
+
+    def volume(data: F32) -> Volume:
+        return Volume(data, geometry.pixel_size_A, geometry.symmetry, provenance)
+
+    return Refinement(
+        volume=volume(reconstruction.solve(both, ssnr=ssnr)),
+        half_maps=HalfMaps(volume(first), volume(second)),
+        fsc=table,
+        particles=with_poses(stack.particles, halves, geometry),
+        iterations=IterationTable.from_columns(
+            {
+                "iteration": np.array([row[0] for row in rows], dtype=np.int32),
+                **{
+                    name: np.array([row[column] for row in rows], dtype=np.float32)
+                    for column, name in enumerate(("resolution_A", "angle_change_deg", "shift_change_A", "cpu_s"), 1)
+                },
+            }
+        ),
+    )
+
+
+def fsc_table(first: F32, second: F32, geometry: Geometry) -> FscTable:
+    """FSC of the half-maps as they are and within the mask of the refinement."""
+    bare = fsc.fsc_curve(first, second, pixel_size_A=geometry.pixel_size_A)
+    masked = fsc.fsc_curve(first, second, pixel_size_A=geometry.pixel_size_A, mask=geometry.volume_mask)
+    return FscTable.from_columns(
+        {
+            "frequency_1_A": bare.frequency_1_A.astype(np.float32),
+            "fsc_unmasked": bare.fsc.astype(np.float32),
+            "fsc_masked": masked.fsc.astype(np.float32),
+            "fsc_corrected": np.full(len(bare.fsc), np.nan, dtype=np.float32),
+            # Hermitian mates count once in the table and twice in the curve.
+            "n_voxels": np.rint(bare.n_voxels / 2).astype(np.int64),
+        }
+    )
+
+
+def reliable(curve: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """FSC that, once below 0.143, never counts for more again: chance correlations must not pass into the maps."""
+    kept = np.clip(curve, 1e-3, 0.999)
+    below = np.flatnonzero(curve[1:] < 0.143)
+    if len(below):
+        first = int(below[0]) + 1
+        kept[first:] = np.minimum(kept[first:], kept[first])
+    return kept
+
+
+def with_poses(particles: ParticleTable, halves: list[Half], geometry: Geometry) -> ParticleTable:
+    """Rows of both half-sets, in the order of the table, with the poses found; those of no half-set are left out."""
+    half_of = np.asarray(particles.column("half"))
+    columns = {
+        name: np.zeros(len(particles), dtype=np.float32)
+        for name in ("rot_deg", "tilt_deg", "psi_deg", "shift_x_A", "shift_y_A", "pose_score")
+    }
+    for number, half in zip((1, 2), halves, strict=True):
+        if half.poses is None:
+            continue
+        rows = half_of == number
+        rot, tilt, psi = matrix_to_euler(half.poses.rotations)
+        shift = half.poses.shifts_px * geometry.pixel_size_A
+        found = (rot, tilt, psi, shift[:, 0], shift[:, 1], half.poses.probability)
+        for column, values in zip(columns.values(), found, strict=True):
+            column[rows] = values.astype(np.float32)
+    return particles.with_columns(columns).select((half_of == 1) | (half_of == 2))
