@@ -13,7 +13,7 @@ from math import factorial
 import numpy as np
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics.backend import Floats, namespace
+from cryoframe.numerics.backend import Floats
 
 _IDENTITY = ((1.0, 0.0), (0.0, 1.0))
 
@@ -71,14 +71,16 @@ def zernike(n: int, m: int, x: Floats, y: Floats) -> Floats:
     """
     if n < 0 or abs(m) > n or (n - m) % 2:
         raise InvalidInput(f"Zernike polynomial n={n}, m={m} was asked for", expected="|m| <= n, n − m even")
-    xp = namespace(x, y)
-    squared, angle, order = x * x + y * y, xp.arctan2(y, x), abs(m)
+    squared, order = x * x + y * y, abs(m)
+    # ρ^m·cos mθ and ρ^m·sin mθ are polynomials of x and y; no angle is needed, so zero frequency is nothing special.
+    cosine, sine = 1.0 + 0.0 * squared, 0.0 * squared
+    for _ in range(order):
+        cosine, sine = cosine * x - sine * y, sine * x + cosine * y
     radial: Floats = 0.0 * squared
     for s in range((n - order) // 2 + 1):
         divisor = factorial(s) * factorial((n + order) // 2 - s) * factorial((n - order) // 2 - s)
-        radial = radial + (-1) ** s * factorial(n - s) / divisor * squared ** (0.5 * (n - 2 * s))
-    value: Floats = radial * (xp.cos(order * angle) if m >= 0 else xp.sin(order * angle))
-    return value
+        radial = radial + (-1) ** s * factorial(n - s) / divisor * squared ** ((n - order) // 2 - s)
+    return radial * (cosine if m >= 0 else sine)
 
 
 def _zernike_sum(coefficients: Sequence[float], first_order: int, x: Floats, y: Floats) -> Floats:

@@ -66,8 +66,12 @@ def defocus_along(
     """Defocus [Å] in the direction of (kx, ky), positive under focus: ½(U+V) + ½(U−V)·cos 2(θ−θ₀)."""
     xp = namespace(kx, ky)
     u, v, angle = (xp.asarray(a, dtype=xp.float64) for a in (defocus_u_A, defocus_v_A, defocus_angle_deg))
-    theta = xp.arctan2(ky, kx)
-    along: Floats = 0.5 * (u + v) + 0.5 * (u - v) * xp.cos(2.0 * (theta - angle * (np.pi / 180.0)))
+    twice = angle * (np.pi / 90.0)
+    x2, y2 = kx * kx, ky * ky
+    # cos 2(θ−θ₀) without θ: cos 2θ = (x²−y²)/k², sin 2θ = 2xy/k². At k = 0 there is no direction and the mean is given.
+    k2 = xp.where(x2 + y2 > 0.0, x2 + y2, 1.0)
+    cosine = (xp.cos(twice) * (x2 - y2) + xp.sin(twice) * 2.0 * kx * ky) / k2
+    along: Floats = 0.5 * (u + v) + 0.5 * (u - v) * cosine
     return along
 
 

@@ -93,24 +93,40 @@ def minimise_powell(
     tolerance: float = 1e-4,
     max_evaluations: int = 5000,
 ) -> Minimum:
-    """Powell's conjugate directions, within `bounds` [(low, high), …] where given; arguments as the simplex.
+    """Powell's conjugate directions; arguments as the simplex.
+
+    Parameters
+    ----------
+    bounds
+        `p` pairs (low, high) which the search never leaves. Each variable is then lo + (hi − lo)·½(1 + sin t), which
+        keeps conjugate directions working where the minimum lies on a bound.
 
     References
     ----------
-    Powell, Comput. J. 7, 155 (1964), doi 10.1093/comjnl/7.2.155.
+    Powell, Comput. J. 7, 155 (1964), doi 10.1093/comjnl/7.2.155; bounds: James & Roos, Comput. Phys. Commun. 10,
+    343 (1975), doi 10.1016/0010-4655(75)90039-9.
     """
     first, steps = _start(start, step)
-    scaled = None
-    if bounds is not None:
-        scaled = [
-            tuple(sorted(((low - x) / s, (high - x) / s)))
-            for (low, high), x, s in zip(bounds, first, steps, strict=True)
-        ]
+    position_of, inner = (_bounded if bounds is not None else _free)(first, steps, np.array(bounds))
     found = scipy.optimize.minimize(
-        lambda x: function(first + x * steps),
-        np.zeros_like(first),
+        lambda t: function(position_of(t)),
+        inner,
         method="Powell",
-        bounds=scaled,
         options={"xtol": tolerance, "ftol": 1e-12, "maxfev": max_evaluations},
     )
-    return Minimum(first + np.atleast_1d(found.x) * steps, float(found.fun), int(found.nfev), bool(found.success))
+    return Minimum(position_of(np.atleast_1d(found.x)), float(found.fun), int(found.nfev), bool(found.success))
+
+
+def _free(first: Reals, steps: Reals, bounds: Reals) -> tuple[Callable[[Reals], Reals], Reals]:
+    return lambda t: first + t * steps, np.zeros_like(first)
+
+
+def _bounded(first: Reals, steps: Reals, bounds: Reals) -> tuple[Callable[[Reals], Reals], Reals]:
+    low, high = bounds.T
+    if not (np.all(low < high) and np.all((low <= first) & (first <= high))):
+        raise InvalidInput(
+            f"a search from {first} within {bounds.tolist()} was asked for", expected="low < start < high"
+        )
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    start = np.arcsin((first - middle) / half)
+    return lambda t: middle + half * np.sin(start + t * steps / half), np.zeros_like(first)

@@ -88,7 +88,10 @@ def wilson_interval(n_successes: int, n_trials: int, *, confidence: float = 0.95
     scale = 1.0 + z * z / n_trials
     centre = (share + z * z / (2.0 * n_trials)) / scale
     half = z / scale * float(np.sqrt(share * (1.0 - share) / n_trials + z * z / (4.0 * n_trials * n_trials)))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    # At the ends centre and half-width cancel exactly but for rounding.
+    low = 0.0 if n_successes == 0 else centre - half
+    high = 1.0 if n_successes == n_trials else centre + half
+    return Interval(share, low, high)
 
 
 @dataclass(slots=True)
