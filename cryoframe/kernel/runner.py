@@ -1,0 +1,428 @@
+"""Takes what is due, runs it, commits what came of it, retries or gives up. Looks at store and plan, never at a listener."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from cryoframe.data.ids import digest_bytes
+from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault, PluginError
+from cryoframe.kernel import events
+from cryoframe.kernel.bus import Bus
+from cryoframe.kernel.crash import crash_point
+from cryoframe.kernel.events import Event, Value
+from cryoframe.kernel.executor import LOG, TRACEBACK, Executor, Job, Outcome
+from cryoframe.kernel.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
+from cryoframe.kernel.plan import Node
+from cryoframe.kernel.plugins import Plugins
+from cryoframe.kernel.provenance import job_record
+from cryoframe.kernel.state import Item, Task
+from cryoframe.kernel.store import PRODUCT, Committed
+
+MAX_DELAY_S, POLL_S = 900.0, 0.5
+#: A file is tried twice; trouble of the environment does not count, but a batch run does not wait for ever.
+FILE_ATTEMPTS, BATCH_ENVIRONMENT_ATTEMPTS = 2, 8
+_LOG_TAIL_BYTES = 64 << 10
+_SERVICES = ("open_movie", "open_micrograph", "open_gain", "read_metadata")
+LOW_WATER_MB = 256
+
+
+@dataclass(frozen=True, order=True)
+class _Queued:
+    """A place in the queue: later stages first, so that items are finished rather than begun; then first come."""
+
+    rank: int
+    number: int
+    due: Due = field(compare=False)
+
+
+@dataclass(frozen=True)
+class _Running:
+    due: Due
+    attempt: int
+    scratch: Path
+
+
+class Runner:
+    """Drives tasks to their end.
+
+    Parameters
+    ----------
+    ledger
+        Says what is due.
+    plugins
+        Where readers and wrappers come from; nothing of it is imported here.
+    bus
+        Told of everything.
+    executor
+        Runs the attempts.
+    backoff_s
+        First wait before an attempt is repeated; doubled each time, at most 15 min.
+    """
+
+    def __init__(
+        self, ledger: Ledger, plugins: Plugins, bus: Bus, executor: Executor, *, backoff_s: float = 1.0
+    ) -> None:
+        self.ledger, self._bus, self._executor, self._backoff_s = ledger, bus, executor, backoff_s
+        self.config, self.store = ledger.config, ledger.store
+        #: Items may still arrive: stages over the set wait for `every` new ones, trouble is waited out without limit.
+        self.live = False
+        self.paused = ""
+        self._plugins = plugins
+        self._queue: list[_Queued] = []
+        self._delayed: list[tuple[float, int, Due]] = []
+        self._running: dict[str, _Running] = {}
+        self._claimed: list[_Running] = []
+        self._troubles: dict[tuple[str, str], int] = {}
+        self._outbox: list[Event] = []
+        self._number = 0
+
+    # -- the outside --------------------------------------------------------------------------------------------
+    def prepare(self, *, strict: bool = True) -> None:
+        """Have every plugin described, then look at all there is to do.
+
+        Raises
+        ------
+        PluginError
+            If `strict` and a plugin cannot be used; else its stage is left out, with an event that says why.
+        """
+        waiting = {self._submit_description(node): node for node in self.ledger.plan.nodes}
+        while waiting:
+            for outcome in self._executor.poll(POLL_S):
+                if outcome.ticket in waiting:
+                    self._described(waiting.pop(outcome.ticket), outcome, strict=strict)
+        self.look()
+
+    def look(self) -> None:
+        """Look at every task there could be."""
+        for node in self.ledger.plan.nodes:
+            for unit in self.ledger.units(node):
+                self._consider(node, unit)
+        self._flush()
+        crash_point("runner.queued")
+
+    def admit(self, item: Item) -> None:
+        """Take in an item that arrived or changed."""
+        self.ledger.add(item)
+        self._consider_unit(item.item_id)
+        self._flush()
+
+    def step(self, timeout_s: float = POLL_S) -> bool:
+        """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""
+        wait_s = timeout_s if self._running else min(timeout_s, self._until_delayed())
+        if self._running:
+            for outcome in self._executor.poll(wait_s):
+                self._settle(outcome)
+        elif wait_s > 0 and self._delayed and not self._queue:
+            time.sleep(wait_s)
+        self._wake()
+        self._claim()
+        self._flush()
+        crash_point("runner.finished")
+        while self._claimed:
+            self._start(self._claimed.pop())
+            crash_point("runner.started")
+        self._flush()
+        return bool(self._running or self._queue or self._delayed)
+
+    def run_until_idle(self) -> None:
+        """Step until there is nothing left to do."""
+        self.look()
+        while self.step():
+            pass
+
+    def retry(self, tasks: list[Task]) -> None:
+        """Queue tasks that were given up once more, with their attempts counted from zero."""
+        for task in tasks:
+            self._say(events.StageRetried, stage_id=task.stage_id, item_id=task.item_id)
+            self.ledger.known.pop((task.stage_id, task.item_id), None)
+        self.look()
+
+    def cancel(self) -> None:
+        """Ask every attempt to stop, and forget the queue; what was due is found again by the next `look`."""
+        for due in (*(entry.due for entry in self._queue), *(due for _, _, due in self._delayed)):
+            self.ledger.known.pop((due.node.id, due.item_id), None)
+        self._queue, self._delayed = [], []
+        for ticket in self._running:
+            self._executor.cancel(ticket)
+
+    def running(self) -> list[tuple[str, str]]:
+        """Return (stage, item) of every attempt in progress."""
+        return [(running.due.node.id, running.due.item_id) for running in self._running.values()]
+
+    def hear(self, ticket: str, message: Mapping[str, Any]) -> None:
+        """Pass an attempt's progress and metrics on to the bus."""
+        if ticket not in self._running:
+            return
+        due = self._running[ticket].due
+        where = {"stage_id": due.node.id, "item_id": due.item_id}
+        if "progress" in message:
+            done, total, text = message["progress"]
+            self._bus.publish(events.StageProgress, **where, done=int(done), total=int(total), message=str(text))
+        if "metric" in message:
+            name, value, unit = message["metric"]
+            self._say(events.MetricReported, **where, name=str(name), value=float(value), unit=str(unit))
+
+    # -- what is due ---------------------------------------------------------------------------------------------
+    def _consider_unit(self, unit: str) -> None:
+        for node in dependents(self.ledger.plan, unit):
+            for item_id in self.ledger.units(node) if node.domain == "set" else [unit]:
+                self._consider(node, item_id)
+
+    def _consider(self, node: Node, unit: str) -> None:
+        """Queue a task if it is due and its product is not in the store; note it as done if it is."""
+        if node.id not in self.ledger.described:
+            return
+        due = self.ledger.due(node, unit, live=self.live)
+        if due is None:
+            return
+        known = self.ledger.known.get((node.id, unit))
+        same = known is not None and known.key == due.key
+        if known is not None and same and known.status != "waiting":
+            return
+        if self.store.has(node.id, due.key):
+            self._skip(due)
+            return
+        attempts = known.attempts if known is not None and same else 0
+        self.ledger.known[node.id, unit] = Known(due.key, "queued", attempts=attempts)
+        self.ledger.note_started(due)
+        self._say(events.StageQueued, stage_id=node.id, item_id=unit, key=due.key)
+        self._enqueue(due)
+
+    def _enqueue(self, due: Due) -> None:
+        self._number += 1
+        rank = -[node.id for node in self.ledger.plan.nodes].index(due.node.id)
+        heapq.heappush(self._queue, _Queued(rank, self._number, due))
+
+    def _skip(self, due: Due) -> None:
+        job = self.store.job(due.node.id, due.key)
+        self._saved(Committed(due.key, job["kind"], job["digest"], self.store.path(due.node.id, due.key)))
+        where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+        self._say(events.StageSkipped, **where, digest=job["digest"], reason="the store has it")
+        self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, job["digest"])
+        self.ledger.note_started(due)
+        self._consider_unit(due.item_id)
+
+    def _until_delayed(self) -> float:
+        return max(0.0, self._delayed[0][0] - time.monotonic()) if self._delayed else 0.0
+
+    def _wake(self) -> None:
+        while self._delayed and self._delayed[0][0] <= time.monotonic():
+            self._enqueue(heapq.heappop(self._delayed)[2])
+
+    def _claim(self) -> None:
+        """Take tasks from the queue as far as there are workers and room on the disk."""
+        while self._queue and len(self._running) + len(self._claimed) < self.config.workers and self._has_room():
+            due = heapq.heappop(self._queue).due
+            known = self.ledger.known[due.node.id, due.item_id]
+            if known.key != due.key:
+                continue  # superseded while it waited
+            attempt = known.attempts + 1
+            scratch = self.store.scratch(due.node.id, due.key, attempt)
+            self._claimed.append(_Running(due, attempt, scratch))
+            self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
+            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+            device = str(self.ledger.described[due.node.id]["device"])
+            self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=device)
+
+    def _start(self, running: _Running) -> None:
+        try:
+            self._running[self._executor.submit(self._job(running))] = running
+        except EnvironmentFault as error:
+            self._fail(running, Outcome("", {}, "environment", str(error)))
+
+    def _has_room(self) -> bool:
+        free_MB = shutil.disk_usage(self.store.folder).free / 2**20
+        if free_MB < LOW_WATER_MB and not self.paused:
+            self.paused = f"only {free_MB:.0f} MB are free in {self.store.folder}"
+            self._say(events.RunPaused, reason=self.paused)
+        elif free_MB > 2 * LOW_WATER_MB and self.paused:
+            self.paused = ""
+            self._say(events.RunResumed)
+        return not self.paused
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+    def _job(self, running: _Running) -> Job:
+        due, stage = running.due, running.due.node.stage
+        device = str(self.ledger.described[stage.id]["device"])
+        job = self._bare_job(due.node, running.scratch)
+        return replace(
+            job,
+            inputs=due.refs,
+            item_id=due.item_id,
+            item_digest=self.ledger.content_digest(due.item_id),
+            device=device,
+            deadline_s=stage.timeout_s,
+            memory_MB=float(stage.memory_MB),
+        )
+
+    def _bare_job(self, node: Node, scratch: Path) -> Job:
+        stage = node.stage
+        services = tuple(offer for hook in _SERVICES for offer in self._plugins.offered(hook))
+        return Job(
+            stage.id,
+            node.offer,
+            str(scratch),
+            params=stage.params,
+            seed=self.config.seed,
+            n_threads=stage.threads or max(1, (os.cpu_count() or 1) // self.config.workers),
+            device=stage.device or self.config.device,
+            python=str(stage.python or ""),
+            base=str(self.config.path.parent if self.config.path else Path.cwd()),
+            services=services + self._plugins.wrappers(node.spec.hook),
+        )
+
+    def _submit_description(self, node: Node) -> str:
+        job = self._bare_job(node, self.store.scratch(node.id, "description", 0))
+        return self._executor.submit(replace(job, describe=True, deadline_s=300.0))
+
+    def _described(self, node: Node, outcome: Outcome, *, strict: bool) -> None:
+        offer = node.offer
+        for scratch in (self.store.folder / "scratch").glob(f"{node.id}.description.*"):
+            self.store.discard(scratch)
+        if outcome.error_class:
+            self._say(events.PluginRefused, hook=offer.hook, name=offer.name, reason=outcome.message)
+            self._flush()
+            if strict:
+                raise PluginError(f"stage '{node.id}': {offer.qualified} cannot be used: {outcome.message}")
+            return
+        said = outcome.result
+        self.ledger.described[node.id] = said
+        where = {"distribution": offer.distribution, "version": offer.version}
+        self._say(events.PluginLoaded, hook=offer.hook, name=offer.name, **where)
+        asked = node.stage.device or self.config.device
+        self._say(events.DeviceResolved, stage_id=node.id, asked=asked, got=said["device"], why=said["why"])
+
+    # -- outcomes -------------------------------------------------------------------------------------------------
+    def _settle(self, outcome: Outcome) -> None:
+        running = self._running.pop(outcome.ticket, None)
+        if running is None:
+            return
+        crash_point("runner.outcome")
+        try:
+            if not outcome.error_class:
+                self._finish(running, outcome)
+                return
+        except (CryoframeError, OSError, ValueError) as error:
+            blame = getattr(error, "kind", "environment" if isinstance(error, OSError) else "bug")
+            outcome = replace(outcome, error_class=blame, message=str(error))
+        self._fail(running, outcome)
+
+    def _finish(self, running: _Running, outcome: Outcome) -> None:
+        due = running.due
+        _require_whole(running.scratch / PRODUCT, outcome.result["files"])
+        crash_point("runner.before_commit")
+        record = self._record(running, outcome)
+        committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
+        crash_point("runner.committed")
+        self._saved(committed)
+        spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
+        where = {"stage_id": due.node.id, "item_id": due.item_id}
+        self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
+        if due.left_out:
+            self._say(events.MetricReported, **where, name="items_left_out", value=float(len(due.left_out)), unit="")
+        if self.ledger.known[due.node.id, due.item_id].key == due.key:
+            self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, committed.digest)
+        self._troubles.pop((due.node.id, due.item_id), None)
+        self._consider_unit(due.item_id)
+
+    def _saved(self, committed: Committed) -> None:
+        path = str(committed.path.relative_to(self.store.folder))
+        self._say(events.ProductSaved, key=committed.key, kind=committed.kind, digest=committed.digest, path=path)
+
+    def _record(self, running: _Running, outcome: Outcome) -> dict[str, Any]:
+        due, said = running.due, self.ledger.described[running.due.node.id]
+        offer = due.node.offer
+        return job_record(
+            hook=offer.hook,
+            use=offer.name,
+            plugin={"distribution": offer.distribution, "version": offer.version, "source_digest": said["source"]},
+            params=said["params"],
+            inputs={name: list(digests) for name, digests in due.digests.items()},
+            seed=self.config.seed,
+            device=said["device"],
+            n_threads=due.node.stage.threads or max(1, (os.cpu_count() or 1) // self.config.workers),
+            attempt=running.attempt,
+            seconds=outcome.seconds,
+            cpu_s=outcome.cpu_s,
+            peak_MB=outcome.peak_MB,
+            notes={"left_out": list(due.left_out), "interpreter": said["python"]},
+        )
+
+    def _fail(self, running: _Running, outcome: Outcome) -> None:
+        """Say that an attempt failed, and decide whether there is another: by who is to blame."""
+        due, name = running.due, (running.due.node.id, running.due.item_id)
+        where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+        kind = "bug" if outcome.error_class == "user" else outcome.error_class
+        kept = self._keep_traceback(running, outcome)
+        failure = {"attempt": running.attempt, "error_class": kind, "message": outcome.message, "traceback_file": kept}
+        self._say(events.StageFailed, **where, **failure)
+        known = self.ledger.known[name]
+        if known.key != due.key:
+            self._consider(due.node, due.item_id)
+            return
+        self._troubles[name] = self._troubles.get(name, 0) + 1
+        attempts = known.attempts + (kind != "environment")
+        if self._is_last(due, attempts, kind, self._troubles[name]) or outcome.error_class == "user":
+            reason = f"{kind}, after {self._troubles[name]} attempts: {outcome.message}"
+            self._say(events.StageGivenUp, **where, reason=reason)
+            self.ledger.known[name] = replace(known, status=GIVEN_UP, attempts=attempts)
+            self._troubles.pop(name)
+            self._consider_unit(due.item_id)
+            return
+        self.ledger.known[name] = replace(known, status="queued", attempts=attempts)
+        self._number += 1
+        heapq.heappush(self._delayed, (time.monotonic() + self._delay_s(due, self._troubles[name]), self._number, due))
+
+    def _is_last(self, due: Due, attempts: int, kind: str, troubles: int) -> bool:
+        if kind == "environment":
+            return not self.live and troubles >= BATCH_ENVIRONMENT_ATTEMPTS
+        return attempts >= (FILE_ATTEMPTS if kind == "file" else due.node.stage.attempts)
+
+    def _delay_s(self, due: Due, troubles: int) -> float:
+        """Double each time; spread by the task's key, so that tasks that failed together do not return together."""
+        spread = 0.75 + 0.5 * int(digest_bytes(due.key.encode())[:4], 16) / 0xFFFF
+        return min(MAX_DELAY_S, self._backoff_s * 2.0 ** min(troubles - 1, 20)) * spread
+
+    def _keep_traceback(self, running: _Running, outcome: Outcome) -> str:
+        """Move what helps to understand the failure out of the scratch folder; returns its path in the run folder."""
+        place = self.store.folder / "failures" / running.due.node.id / f"{running.due.key}.{running.attempt}.txt"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        texts = [f"{running.due.item_id}: {outcome.message}\n"]
+        for name in (TRACEBACK, LOG):
+            path = running.scratch / name
+            if path.is_file():
+                with path.open("rb") as file:
+                    file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
+                    texts.append(f"--- {name}\n{file.read().decode('utf-8', 'replace')}")
+        place.write_text("\n".join(texts), encoding="utf-8", errors="surrogateescape")
+        self.store.discard(running.scratch)
+        return str(place.relative_to(self.store.folder))
+
+    # -- voice ----------------------------------------------------------------------------------------------------
+    def _say(self, event_class: type[Event], **payload: Value) -> None:
+        self._outbox.append(self._bus.make(event_class, **payload))
+
+    def _flush(self) -> None:
+        """Publish what was gathered, in one durable transaction."""
+        if self._outbox:
+            gathered, self._outbox = self._outbox, []
+            try:
+                self._bus.publish_many(gathered)
+            except EnvironmentFault:
+                self._outbox = gathered + self._outbox  # said again when the disk takes it
+                raise
+
+
+def _require_whole(folder: Path, files: Mapping[str, int]) -> None:
+    """Refuse a product of which a file is missing or was changed after the attempt wrote it down."""
+    for name, size in files.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != size:
+            raise ContractError(f"file {name} of the product is missing or changed", expected=f"{size} bytes")
