@@ -78,6 +78,7 @@ def _product(name: str, cls: type, options: argparse.Namespace) -> None:
     if issubclass(cls, Table):
         _table(cls.schema.name, options)
         return
+    assert dataclasses.is_dataclass(cls)  # every product but a table is
     rows = [[field.name, str(field.type)] for field in dataclasses.fields(cls)]
     if not options.json:
         say(f"{name}: {inspect.getdoc(cls)}")
