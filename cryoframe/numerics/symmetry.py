@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics.backend import Bools, Floats, Reals
+from cryoframe.numerics.backend import Bools, Floats, Reals, native
 from cryoframe.numerics.rotations import angular_distance_deg, axis_rotation, directions, sphere_grid
 
 _GOLDEN = 0.5 * (1.0 + np.sqrt(5.0))
@@ -143,7 +143,7 @@ def reduce_pose_error(a: npt.ArrayLike, b: npt.ArrayLike, group: str = "C1") -> 
     return smallest
 
 
-def symmetrise(volume: Floats, group: str) -> Floats:
+def symmetrise(volume: Floats, group: str, *, fast: bool = True) -> Floats:
     """Average a map over its symmetry-related copies, by tri-linear interpolation.
 
     Parameters
@@ -152,14 +152,22 @@ def symmetrise(volume: Floats, group: str) -> Floats:
         `(n, n, n)` real, axes (z, y, x), origin at index n//2.
     group
         Point group name.
+    fast
+        Use the compiled path.
 
     Returns
     -------
     `(n, n, n)` of the same type. A voxel whose image falls outside the box is averaged over the images inside.
     """
     operators = rotation_matrices(group)
-    if len(operators) == 1:
+    if volume.ndim != 3 or len(set(volume.shape)) != 1:
+        raise InvalidInput(f"a map of shape {volume.shape} cannot be symmetrised", expected="a cube, (n, n, n)")
+    if len(operators) == 1 or volume.shape[0] < 2:
         return volume.copy()
+    module = native(np, "symmetry") if fast else None
+    if module is not None:
+        averaged_fast: Floats = module.symmetrise(volume, operators)
+        return averaged_fast
     n = volume.shape[0]
     total = volume.astype(np.float64)
     count = np.ones(volume.shape, dtype=np.int32)

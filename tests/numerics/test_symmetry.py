@@ -7,6 +7,7 @@ import pytest
 
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import rotations, symmetry
+from cryoframe.numerics._numba import symmetry as compiled_room
 
 GROUPS = ["C1", "C2", "C7", "D1", "D2", "D5", "T", "O", "I", "I1", "I2", "I3", "I4"]
 
@@ -87,6 +88,26 @@ def test_symmetrise__twice_is_nearly_once__and_obeys_the_group():
     x, y, z = np.rint(images + 12).astype(int).T
     # Rounding a centre to a voxel moves it by up to √3/2 voxels, worth exp(−0.75/18) of the blob.
     np.testing.assert_allclose(once[z, y, x], once[z, y, x].mean(), rtol=0.06)
+
+
+@pytest.mark.parametrize("n", [12, 13])
+@pytest.mark.parametrize("group", ["C2", "C3", "O", "I"])
+def test_symmetrise__compiled__equals_generic(n, group):
+    volume = np.random.default_rng(0).standard_normal((n, n, n)).astype(np.float32)
+    compiled, generic = symmetry.symmetrise(volume, group), symmetry.symmetrise(volume, group, fast=False)
+    np.testing.assert_allclose(compiled, generic, atol=2e-6)
+
+
+def test_symmetrise__compiled__equals_itself_as_python():
+    volume = np.random.default_rng(1).standard_normal((5, 5, 5))
+    operators, out = symmetry.rotation_matrices("D3"), np.empty((5, 5, 5))
+    compiled_room.accumulate.py_func(volume, operators, out)
+    np.testing.assert_allclose(out, compiled_room.symmetrise(volume, operators), atol=1e-12)
+
+
+def test_symmetrise__of_a_box_that_is_no_cube__is_refused():
+    with pytest.raises(InvalidInput, match="cube"):
+        symmetry.symmetrise(np.zeros((4, 4, 5)), "C2")
 
 
 def test_symmetrise__by_c1__is_a_copy():
