@@ -1,4 +1,4 @@
-"""Generated parts of the documents, from the code they describe; writing the documents and the command line are elsewhere.
+"""Generated parts of the documents, from the code they describe; the documents themselves are written elsewhere.
 
 ``python -m cryoframe.testing.pages`` writes the hook table on standard output.
 """
@@ -43,7 +43,7 @@ def hook_table() -> str:
 
 
 def signature(hook: str) -> str:
-    """Return a hook's signature as one writes it: ``name(argument: Type, …) -> Type``; ``params`` is the plugin's own."""
+    """Return a hook's signature as one writes it: ``name(argument: Type) -> Type``; ``Params`` is the plugin's own."""
     function: Callable[..., object] = getattr(hookspecs, hook)
     hints = typing.get_type_hints(function)
     arguments = [
