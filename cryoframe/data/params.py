@@ -17,6 +17,8 @@ from cryoframe.data.units import unit_of
 
 _PLAIN = (bool, int, float, str, Path)
 _BRACKETS = re.compile(r"\[([^\]]+)\]")
+#: Words that state a number without a unit.
+_WORDS = re.compile(r"\b(standard deviations?|fraction|ratio|factor|times|probability|correlation|power|score)\b", re.I)
 _ENTRY = re.compile(r"^(?:\s*)(\w+(?:\s*,\s*\w+)*)\s*(?::.*)?$")
 
 
@@ -75,7 +77,7 @@ def params_faults(cls: type | None) -> list[str]:
         elif float in _leaves(hint) and not _unit(field, doc):
             found.append(
                 f"Params.{field.name} states no unit; end the name in _A, _px, _deg, _s, _frac …,"
-                " or name the unit in [brackets] in its doc"
+                " or state the unit in its doc, in [brackets]"
             )
     return found
 
@@ -160,8 +162,8 @@ def _allowed(hint: object) -> bool:
 
 
 def _unit(field: dataclasses.Field[Any], doc: str) -> str:
-    bracket = _BRACKETS.search(doc)
-    return str(field.metadata.get("unit", "")) or unit_of(field.name) or (bracket.group(1) if bracket else "")
+    said = _BRACKETS.search(doc) or _WORDS.search(doc)
+    return str(field.metadata.get("unit", "")) or unit_of(field.name) or (said.group(1) if said else "")
 
 
 def _default(field: dataclasses.Field[Any]) -> object:

@@ -27,6 +27,7 @@ UNIT_SUFFIXES = MappingProxyType(
         "_MB": "MB",
         "_frac": "1",
         "_db": "dB",
+        "_sd": "standard deviations",
     }
 )
 

@@ -190,12 +190,12 @@ class _Wiring:
             if section == "optics" or self.config.input(section) or self.config.watched_kind == section:
                 domain = section if section in ("movies", "micrographs") else "set"
                 found += [
-                    _Candidate(Source(f"input:{section}", name), domain) for name in _fields_giving(provided, kind)
+                    _Candidate(Source(f"input:{section}", name), domain) for name in fields_giving(provided, kind)
                 ]
         for node in self.earlier:
             found += [
                 _Candidate(Source(node.id, name), node.domain, node)
-                for name in _fields_giving(node.spec.produces.__name__, kind)
+                for name in fields_giving(node.spec.produces.__name__, kind)
             ]
         per_item = self.spec.over != "set"
         return [
@@ -238,7 +238,7 @@ class _Wiring:
         """Tables made after the stack that select from it or refine it, and any that ``from`` names."""
         after = self.earlier.index(stack.node) + 1 if stack.node else 0
         for node in self.earlier[after:]:
-            gives = _fields_giving(node.spec.produces.__name__, "ParticleTable")
+            gives = fields_giving(node.spec.produces.__name__, "ParticleTable")
             table = node.spec.produces.__name__ == "ParticleTable" and node.domain == "set"
             if not gives or not (table or node.id in self.chosen) or node.domain != "set":
                 continue
@@ -281,7 +281,7 @@ class _Wiring:
             yield f"its reference mixes both half-sets ({reference}); it low-passes it to where it cannot bind them"
 
 
-def _fields_giving(produced: str, kind: str) -> tuple[str, ...]:
+def fields_giving(produced: str, kind: str) -> tuple[str, ...]:
     """How a product provides a kind: ``""`` for itself, else the field that holds one (its first)."""
     if produced == kind:
         return ("",)
