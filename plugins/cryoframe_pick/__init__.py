@@ -1,0 +1,1 @@
+"""Particle picking; the filters are in ``cryoframe.numerics``."""

@@ -1,0 +1,84 @@
+"""pick_particles ``blob``: matched filters for round particles, aware of the CTF; they are in ``numerics.blob``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics import blob, spectrum
+
+
+@dataclass(frozen=True)
+class Params:
+    """What may be set."""
+
+    diameter_A: float = 150.0  #: longest diameter of the particle
+    inner_diameter_A: float = 0.0  #: diameter of the hollow of a shell-like particle; 0 = solid
+    smallest_scale: float = 0.75  #: sizes from this fraction of the diameter up to the diameter are tried
+    n_scales: int = 2  #: how many sizes
+    threshold: float = 3.5  #: least score, in standard deviations of the score over the micrograph
+    distance_A: float = 0.0  #: least distance of two picks; 0 = 0.6 diameters
+    false_frac: float = 0.5  #: raise the threshold until bright peaks are at most this fraction of the picks
+    junk_sd: float = 5.0  #: leave out areas further from the median grey than this many standard deviations
+    use_ctf: bool = True  #: look for the particle as this CTF images it
+
+
+@hookimpl
+def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
+    """Find round particles; ``figure_of_merit`` is their score in standard deviations."""
+    _check(micrograph, params)
+    ctx.report(0, 1, "matched filter")
+    search = blob.Search(
+        diameter_A=params.diameter_A,
+        inner_diameter_A=params.inner_diameter_A,
+        scales=tuple(float(scale) for scale in np.linspace(1.0, params.smallest_scale, params.n_scales)),
+        threshold=params.threshold,
+        distance_A=params.distance_A,
+        false_frac=params.false_frac,
+        junk_sd=params.junk_sd,
+    )
+    positions, scores = blob.find_blobs(
+        micrograph.data,
+        micrograph.pixel_size_A,
+        search,
+        transfer=_transfer(micrograph, ctf) if params.use_ctf else None,
+        n_threads=ctx.n_threads,
+    )
+    ctx.metric("n_picks", len(scores))
+    ctx.report(1, 1, f"{len(scores)} picks")
+    return ParticleTable.from_columns(
+        {
+            "x_A": positions[:, 0].astype(np.float32),
+            "y_A": positions[:, 1].astype(np.float32),
+            "figure_of_merit": scores.astype(np.float32),
+        }
+    )
+
+
+def _transfer(micrograph: Micrograph, ctf: CtfFit) -> blob.Transfer:
+    optics = micrograph.optics
+    return blob.Transfer(
+        voltage_kV=optics.voltage_kV,
+        cs_mm=optics.cs_mm,
+        amplitude_contrast=optics.amplitude_contrast_frac,
+        defocus_A=0.5 * (ctf.defocus_u_A + ctf.defocus_v_A),
+        phase_shift_deg=ctf.phase_shift_deg,
+    )
+
+
+def _check(micrograph: Micrograph, params: Params) -> None:
+    if not 2.0 * micrograph.pixel_size_A < params.diameter_A:
+        raise InvalidInput(
+            f"a particle of {params.diameter_A} Å in pixels of {micrograph.pixel_size_A} Å was asked for",
+            expected="a diameter of several pixels",
+            remedy="Set diameter_A of the picker, and pixel_size_A of the micrographs.",
+        )
+    if params.n_scales < 1 or not 0.1 <= params.smallest_scale <= 1.0:
+        raise InvalidInput(
+            f"n_scales = {params.n_scales} and smallest_scale = {params.smallest_scale} were set",
+            expected="at least one scale, between 0.1 and 1",
+        )
+    spectrum.check_image(micrograph.data, smallest_px=int(np.ceil(2 * params.diameter_A / micrograph.pixel_size_A)))
