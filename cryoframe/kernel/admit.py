@@ -1,11 +1,11 @@
-"""How files become items: identity by content, header read in a process apart, maps and stacks brought into the store."""
+"""How files become items: identity by content, header read in a process apart, maps and stacks put into the store."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryoframe.data import ids
 from cryoframe.data.images import ParticleStack
@@ -25,6 +25,9 @@ from cryoframe.kernel.ledger import IMPORTED
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.kernel.state import FileRow, Item, State
 from cryoframe.kernel.store import PRODUCT, Store
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 PROBE_S = 30.0
 
@@ -234,14 +237,14 @@ def _table(records: ParticleRecords, seed: int) -> ParticleTable:
     identity = [ids.particle_id(place, x, y, "input") for place, x, y in zip(places, x_A, y_A, strict=True)]
     assigned = [ids.half_of(name, seed) for name in micrographs]
     half = np.asarray(given.pop("half", assigned), dtype=np.int64)
-    owned = {
+    owned: dict[str, ArrayLike] = {
         "particle_id": np.array(identity, dtype=np.uint64),
         "micrograph_id": micrographs,
         "optics_group": [str(name) for name in given["optics_group"]],
         "half": np.where(half > 0, half, assigned).astype(np.uint8),
     }
     declared = ParticleTable.schema.columns
-    rest = {
+    rest: dict[str, ArrayLike] = {
         name: np.asarray(values).astype(declared[name].dtype) if declared[name].dtype != "string" else values
         for name, values in given.items()
         if name in declared and name not in owned

@@ -1,4 +1,4 @@
-"""What an attempt is (`Job`), what comes of it (`Outcome`), and the executor that runs it here; processes are elsewhere."""
+"""What an attempt is (`Job`), what comes of it (`Outcome`), and the executor that runs it in this process."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from cryoframe.kernel.discovery import Offer
 RESULT, LOG, TRACEBACK, JOB = "result.json", "log.txt", "traceback.txt", "attempt.json"
 #: Called with a ticket and a message of the attempt: ``{"progress": …}`` or ``{"metric": …}``.
 Voice = Callable[[str, Mapping[str, Any]], None]
+#: Seconds, CPU seconds, peak MB.
+Spent = tuple[float, float, float]
 
 
 def mute(_: str, __: Mapping[str, Any]) -> None:
@@ -140,16 +142,18 @@ class Executor(Protocol):
         """End every attempt and every helper process."""
 
 
-def outcome_of(ticket: str, folder: Path, *, died: str = "", why: str = "bug", **spent: float) -> Outcome:
+def outcome_of(
+    ticket: str, folder: Path, *, died: str = "", why: str = "bug", spent: Spent = (0.0, 0.0, 0.0)
+) -> Outcome:
     """Read what an attempt left behind; an attempt that left no result, or was killed, has failed as `died` says."""
     result: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
         result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     if died or "ok" not in result:
-        return Outcome(ticket, {}, why, died or "ended without a result", **spent)
+        return Outcome(ticket, {}, why, died or "ended without a result", *spent)
     if not result["ok"]:
-        return Outcome(ticket, result, result["error_class"], result["message"], **spent)
-    return Outcome(ticket, result, **spent)
+        return Outcome(ticket, result, result["error_class"], result["message"], *spent)
+    return Outcome(ticket, result, "", "", *spent)
 
 
 class Inline:
@@ -172,8 +176,8 @@ class Inline:
         with (folder / LOG).open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
             worker.attempt(job, lambda message: self._said.append((ticket, message)))
         peak_MB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        spent = {"seconds": time.monotonic() - start, "cpu_s": time.process_time() - cpu, "peak_MB": peak_MB}
-        self._ended.append(outcome_of(ticket, folder, **spent))
+        spent = (time.monotonic() - start, time.process_time() - cpu, peak_MB)
+        self._ended.append(outcome_of(ticket, folder, spent=spent))
         return ticket
 
     def poll(self, timeout_s: float) -> list[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -68,7 +68,9 @@ class Ledger:
         for task in state.tasks():
             found = task.status != DONE or store.has(task.stage_id, task.key)
             status = task.status if found and task.status in (DONE, GIVEN_UP) else "waiting"
-            self.known[task.stage_id, task.item_id] = Known(task.key, status, task.digest, _counted(task))
+            self.known[task.stage_id, task.item_id] = Known(
+                task.key, status, task.digest if status == DONE else "", _counted(task)
+            )
         for item in state.items():
             self.add(item)
 
@@ -93,12 +95,12 @@ class Ledger:
         for name, source in node.wires.items():
             parts = self._parts(node, unit, source, left_out, live=live)
             if not parts:
-                return None
+                return self._wait(node, unit)
             wires[name] = parts
             for update in source.updates:
                 known = self._fresh(update.origin, SET)
                 if known is None:
-                    return None
+                    return self._wait(node, unit)
                 updates.append((str(self._folder(update.origin, known.key)), update.field))
                 wires[f"{name}+{update}"] = [_Part(known.digest)]
         if node.domain == "set" and live and not self._enough(node, wires):
@@ -106,6 +108,12 @@ class Ledger:
         digests = {name: tuple(part.digest for part in parts) for name, parts in wires.items()}
         refs = tuple(self._ref(node, name, source, wires[name], updates) for name, source in node.wires.items())
         return Due(node, unit, self._key(node, digests), refs, digests, tuple(sorted(left_out)))
+
+    def _wait(self, node: Node, unit: str) -> None:
+        """Note that what a task made is out of date until what it needs is there again."""
+        known = self.known.get((node.id, unit))
+        if known is not None and known.status == DONE:
+            self.known[node.id, unit] = replace(known, status="waiting")
 
     def status(self, node: Node, unit: str) -> str:
         """Return done, given_up (itself or something it needs), or waiting."""
@@ -163,10 +171,14 @@ class Ledger:
 
     def _enough(self, node: Node, wires: Mapping[str, list[_Part]]) -> bool:
         """While a session is live, a stage over items waits for `every` new ones; without `every`, for its end."""
-        if all(len(parts) == 1 and not parts[0].raw for parts in wires.values()):
+        origins = {source.origin for source in node.wires.values()}
+        if not any(origin in ("input:movies", "input:micrographs") or self._is_per_item(origin) for origin in origins):
             return True
         size = max(len(parts) for parts in wires.values())
         return node.stage.every > 0 and size - self._last_sizes.get(node.id, 0) >= node.stage.every
+
+    def _is_per_item(self, origin: str) -> bool:
+        return not origin.startswith("input:") and self.plan.node(origin).domain != "set"
 
     def _ref(
         self, node: Node, name: str, source: Source, parts: list[_Part], updates: list[tuple[str, str]]

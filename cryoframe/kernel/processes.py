@@ -22,15 +22,19 @@ from cryoframe.kernel.executor import Job, Outcome, Voice, mute, outcome_of
 
 #: Libraries may not start threads where processes are forked; results may not depend on how many BLAS would use.
 _SINGLE = {
-    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false",
-}  # fmt: skip
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 SHIM = "python-path"
 Key = tuple[str, Offer]
 
 
 @dataclass
 class _Zygote:
-    process: subprocess.Popen[bytes]
+    """A helper that has one plugin warm, and the attempts it has in hand."""
+
     control: socket.socket
     jobs: dict[str, Job] = field(default_factory=dict)
     warm: bool = False
@@ -53,6 +57,7 @@ class Processes:
     def __init__(self, voice: Voice = mute, *, folder: Path | None = None) -> None:
         self._voice, self._folder = voice, folder
         self._zygotes: dict[Key, _Zygote] = {}
+        self._first: dict[str, tuple[subprocess.Popen[bytes], socket.socket]] = {}
         self._selector = selectors.DefaultSelector()
         self._n_jobs = 0
 
@@ -89,43 +94,56 @@ class Processes:
         """End every attempt and helper."""
         for key in list(self._zygotes):
             self._end(key)
+        for process, control in self._first.values():
+            control.close()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._first.clear()
         self._selector.close()
 
     def _zygote(self, job: Job) -> _Zygote:
         key = (job.python or sys.executable, job.offer)
-        if key in self._zygotes and self._zygotes[key].process.poll() is None:
-            return self._zygotes[key]
         if key not in self._zygotes:
-            self._zygotes[key] = self._start(job)
-            self._selector.register(self._zygotes[key].control, selectors.EVENT_READ, key)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                try:
+                    socket.send_fds(self._parent(job), [b"{}"], [theirs.fileno()])
+                except OSError:  # it died since; the next one is as good
+                    self._first.pop(key[0])[1].close()
+                    socket.send_fds(self._parent(job), [b"{}"], [theirs.fileno()])
+            self._zygotes[key] = _Zygote(ours)
+            self._selector.register(ours, selectors.EVENT_READ, key)
         return self._zygotes[key]
 
-    def _start(self, job: Job) -> _Zygote:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = os.environ | _SINGLE | {"NUMBA_NUM_THREADS": str(max(os.cpu_count() or 1, job.n_threads))}
+    def _parent(self, job: Job) -> socket.socket:
+        """Return the socket of an interpreter's first helper, started if need be."""
         python = job.python or sys.executable
+        environment = os.environ | _SINGLE | {"NUMBA_NUM_THREADS": str(os.cpu_count() or 1)}
         if job.python:
-            tops = [
-                offer.target.partition(":")[0].partition(".")[0]
-                for offer in (job.offer, *job.services)
-                if not offer.path
-            ]
+            offers = [offer for offer in (job.offer, *job.services) if not offer.path]
+            tops = [offer.target.partition(":")[0].partition(".")[0] for offer in offers]
             environment["PYTHONPATH"] = self._shim(python, tops)
+        if python not in self._first:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._first[python] = (self._popen(python, theirs.fileno(), environment), ours)
+        return self._first[python][1]
+
+    def _popen(self, python: str, descriptor: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         try:
-            process = subprocess.Popen(
-                [python, "-P", "-m", "cryoframe.kernel.zygote", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+            return subprocess.Popen(
+                [python, "-P", "-m", "cryoframe.kernel.zygote", str(descriptor)],
+                pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
                 cwd=self._folder or "/",
             )
         except OSError as error:
-            ours.close()
             raise EnvironmentFault(f"interpreter {python} cannot be started ({error.strerror})") from error
-        finally:
-            theirs.close()
-        return _Zygote(process, ours)
 
     def _shim(self, python: str, tops: Iterable[str]) -> str:
         """Return a path on which another interpreter finds those of our packages that it lacks, and nothing else."""
@@ -179,11 +197,6 @@ class Processes:
         zygote = self._zygotes.pop(key)
         self._selector.unregister(zygote.control)
         zygote.control.close()
-        try:
-            zygote.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            zygote.process.kill()
-            zygote.process.wait()
         return [
             Outcome(ticket, {}, "environment", f"the helper process of {job.offer.name} died")
             for ticket, job in zygote.jobs.items()
@@ -191,7 +204,7 @@ class Processes:
 
 
 def _outcome(ticket: str, job: Job, report: dict[str, Any]) -> Outcome:
-    spent = {name: float(report[name]) for name in ("seconds", "cpu_s", "peak_MB")}
+    spent = (float(report["seconds"]), float(report["cpu_s"]), float(report["peak_MB"]))
     died, why = "", "bug"
     if report["why"] == "cancelled":
         died, why = "cancelled", "environment"
@@ -201,4 +214,4 @@ def _outcome(ticket: str, job: Job, report: dict[str, Any]) -> Outcome:
         died = f"died of signal {-report['exit']}"
     elif report["exit"] > 0:
         died = f"ended by itself with exit status {report['exit']}"
-    return outcome_of(ticket, Path(job.folder), died=died, why=why, **spent)
+    return outcome_of(ticket, Path(job.folder), died=died, why=why, spent=spent)

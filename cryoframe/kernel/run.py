@@ -1,4 +1,4 @@
-"""A run: one configuration, one folder, one process in charge. Opens and closes everything; schedules nothing itself."""
+"""A run: one configuration, one folder, one process in charge. Opens and closes everything; schedules nothing."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Run:
 
     def __init__(self, config: RunConfig, plugins: Plugins) -> None:
         self.config, self.plugins = config, plugins
+        #: First wait before an attempt is repeated; doubled each time, at most 15 min.
+        self.backoff_s = 1.0
         self.folder = config.folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(self.folder / LOCK)
@@ -96,7 +98,7 @@ class Run:
             plan = self.plan()
             plan.require()
             ledger = Ledger(plan, self.config, self.state, self.store)
-            self._runner = Runner(ledger, self.plugins, self.bus, self._executor(self._hear))
+            self._runner = Runner(ledger, self.plugins, self.bus, self._executor(self._hear), backoff_s=self.backoff_s)
             self._runner.live = live
             self._listeners()
             self._runner.prepare(strict=not live)

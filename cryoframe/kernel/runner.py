@@ -1,9 +1,8 @@
-"""Takes what is due, runs it, commits what came of it, retries or gives up. Looks at store and plan, never at a listener."""
+"""Takes what is due, runs it, commits what came of it, retries or gives up. It asks the ledger, no listener."""
 
 from __future__ import annotations
 
 import heapq
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -11,25 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from cryoframe.data.ids import digest_bytes
-from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault, PluginError
-from cryoframe.kernel import events
+from cryoframe.errors import CryoframeError, EnvironmentFault, PluginError
+from cryoframe.kernel import attempts, events
 from cryoframe.kernel.bus import Bus
 from cryoframe.kernel.crash import crash_point
 from cryoframe.kernel.events import Event, Value
-from cryoframe.kernel.executor import LOG, TRACEBACK, Executor, Job, Outcome
+from cryoframe.kernel.executor import Executor, Job, Outcome
 from cryoframe.kernel.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
-from cryoframe.kernel.provenance import job_record
 from cryoframe.kernel.state import Item, Task
 from cryoframe.kernel.store import PRODUCT, Committed
 
-MAX_DELAY_S, POLL_S = 900.0, 0.5
-#: A file is tried twice; trouble of the environment does not count, but a batch run does not wait for ever.
-FILE_ATTEMPTS, BATCH_ENVIRONMENT_ATTEMPTS = 2, 8
-_LOG_TAIL_BYTES = 64 << 10
-_SERVICES = ("open_movie", "open_micrograph", "open_gain", "read_metadata")
+POLL_S = 0.5
+#: With less than this free, nothing is started; with twice as much, it goes on.
 LOW_WATER_MB = 256
 
 
@@ -81,6 +75,7 @@ class Runner:
         self._claimed: list[_Running] = []
         self._troubles: dict[tuple[str, str], int] = {}
         self._outbox: list[Event] = []
+        self._causes: dict[tuple[Value | None, Value | None], str] = {}
         self._number = 0
 
     # -- the outside --------------------------------------------------------------------------------------------
@@ -187,10 +182,10 @@ class Runner:
         if known is not None and same and known.status != "waiting":
             return
         if self.store.has(node.id, due.key):
-            self._skip(due)
+            self._skip(due, said=known is not None and same and known.digest != "")
             return
-        attempts = known.attempts if known is not None and same else 0
-        self.ledger.known[node.id, unit] = Known(due.key, "queued", attempts=attempts)
+        counted = known.attempts if known is not None and same else 0
+        self.ledger.known[node.id, unit] = Known(due.key, "queued", attempts=counted)
         self.ledger.note_started(due)
         self._say(events.StageQueued, stage_id=node.id, item_id=unit, key=due.key)
         self._enqueue(due)
@@ -200,11 +195,13 @@ class Runner:
         rank = -[node.id for node in self.ledger.plan.nodes].index(due.node.id)
         heapq.heappush(self._queue, _Queued(rank, self._number, due))
 
-    def _skip(self, due: Due) -> None:
+    def _skip(self, due: Due, *, said: bool) -> None:
+        """Take a product from the store; `said` before if it had only seemed out of date for a while."""
         job = self.store.job(due.node.id, due.key)
-        self._saved(Committed(due.key, job["kind"], job["digest"], self.store.path(due.node.id, due.key)))
-        where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
-        self._say(events.StageSkipped, **where, digest=job["digest"], reason="the store has it")
+        if not said:
+            self._saved(Committed(due.key, job["kind"], job["digest"], self.store.path(due.node.id, due.key)))
+            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+            self._say(events.StageSkipped, **where, digest=job["digest"], reason="the store has it")
         self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, job["digest"])
         self.ledger.note_started(due)
         self._consider_unit(due.item_id)
@@ -233,7 +230,7 @@ class Runner:
 
     def _start(self, running: _Running) -> None:
         try:
-            self._running[self._executor.submit(self._job(running))] = running
+            self._running[self._executor.submit(self._job(running.due, running.scratch))] = running
         except EnvironmentFault as error:
             self._fail(running, Outcome("", {}, "environment", str(error)))
 
@@ -248,39 +245,14 @@ class Runner:
         return not self.paused
 
     # -- jobs -----------------------------------------------------------------------------------------------------
-    def _job(self, running: _Running) -> Job:
-        due, stage = running.due, running.due.node.stage
-        device = str(self.ledger.described[stage.id]["device"])
-        job = self._bare_job(due.node, running.scratch)
-        return replace(
-            job,
-            inputs=due.refs,
-            item_id=due.item_id,
-            item_digest=self.ledger.content_digest(due.item_id),
-            device=device,
-            deadline_s=stage.timeout_s,
-            memory_MB=float(stage.memory_MB),
-        )
-
-    def _bare_job(self, node: Node, scratch: Path) -> Job:
-        stage = node.stage
-        services = tuple(offer for hook in _SERVICES for offer in self._plugins.offered(hook))
-        return Job(
-            stage.id,
-            node.offer,
-            str(scratch),
-            params=stage.params,
-            seed=self.config.seed,
-            n_threads=stage.threads or max(1, (os.cpu_count() or 1) // self.config.workers),
-            device=stage.device or self.config.device,
-            python=str(stage.python or ""),
-            base=str(self.config.path.parent if self.config.path else Path.cwd()),
-            services=services + self._plugins.wrappers(node.spec.hook),
-        )
+    def _job(self, due: Due, scratch: Path) -> Job:
+        device = str(self.ledger.described[due.node.id]["device"])
+        digest = self.ledger.content_digest(due.item_id)
+        return attempts.job(self.config, self._plugins, due, scratch, device=device, item_digest=digest)
 
     def _submit_description(self, node: Node) -> str:
-        job = self._bare_job(node, self.store.scratch(node.id, "description", 0))
-        return self._executor.submit(replace(job, describe=True, deadline_s=300.0))
+        scratch = self.store.scratch(node.id, "description", 0)
+        return self._executor.submit(attempts.description(self.config, self._plugins, node, scratch))
 
     def _described(self, node: Node, outcome: Outcome, *, strict: bool) -> None:
         offer = node.offer
@@ -316,14 +288,15 @@ class Runner:
 
     def _finish(self, running: _Running, outcome: Outcome) -> None:
         due = running.due
-        _require_whole(running.scratch / PRODUCT, outcome.result["files"])
+        attempts.require_whole(running.scratch / PRODUCT, outcome.result["files"])
         crash_point("runner.before_commit")
-        record = self._record(running, outcome)
+        said = self.ledger.described[due.node.id]
+        record = attempts.record(self.config, due, said, outcome, attempt=running.attempt)
         committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
         crash_point("runner.committed")
         self._saved(committed)
         spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
-        where = {"stage_id": due.node.id, "item_id": due.item_id}
+        where: dict[str, Value] = {"stage_id": due.node.id, "item_id": due.item_id}
         self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
         if due.left_out:
             self._say(events.MetricReported, **where, name="items_left_out", value=float(len(due.left_out)), unit="")
@@ -336,78 +309,44 @@ class Runner:
         path = str(committed.path.relative_to(self.store.folder))
         self._say(events.ProductSaved, key=committed.key, kind=committed.kind, digest=committed.digest, path=path)
 
-    def _record(self, running: _Running, outcome: Outcome) -> dict[str, Any]:
-        due, said = running.due, self.ledger.described[running.due.node.id]
-        offer = due.node.offer
-        return job_record(
-            hook=offer.hook,
-            use=offer.name,
-            plugin={"distribution": offer.distribution, "version": offer.version, "source_digest": said["source"]},
-            params=said["params"],
-            inputs={name: list(digests) for name, digests in due.digests.items()},
-            seed=self.config.seed,
-            device=said["device"],
-            n_threads=due.node.stage.threads or max(1, (os.cpu_count() or 1) // self.config.workers),
-            attempt=running.attempt,
-            seconds=outcome.seconds,
-            cpu_s=outcome.cpu_s,
-            peak_MB=outcome.peak_MB,
-            notes={"left_out": list(due.left_out), "interpreter": said["python"]},
-        )
-
     def _fail(self, running: _Running, outcome: Outcome) -> None:
         """Say that an attempt failed, and decide whether there is another: by who is to blame."""
         due, name = running.due, (running.due.node.id, running.due.item_id)
         where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
         kind = "bug" if outcome.error_class == "user" else outcome.error_class
-        kept = self._keep_traceback(running, outcome)
-        failure = {"attempt": running.attempt, "error_class": kind, "message": outcome.message, "traceback_file": kept}
-        self._say(events.StageFailed, **where, **failure)
+        kept = attempts.keep_traceback(
+            self.store.folder, due, running.scratch, attempt=running.attempt, said=outcome.message
+        )
+        self.store.discard(running.scratch)
+        failure: dict[str, Value] = {"error_class": kind, "message": outcome.message, "traceback_file": kept}
+        self._say(events.StageFailed, **where, attempt=running.attempt, **failure)
         known = self.ledger.known[name]
         if known.key != due.key:
             self._consider(due.node, due.item_id)
             return
         self._troubles[name] = self._troubles.get(name, 0) + 1
-        attempts = known.attempts + (kind != "environment")
-        if self._is_last(due, attempts, kind, self._troubles[name]) or outcome.error_class == "user":
-            reason = f"{kind}, after {self._troubles[name]} attempts: {outcome.message}"
+        counted, troubles = known.attempts + (kind != "environment"), self._troubles[name]
+        limit = attempts.limit(kind, due.node.stage, live=self.live)
+        if (troubles if kind == "environment" else counted) >= limit or outcome.error_class == "user":
+            reason = f"{kind}, after {troubles} attempts: {outcome.message}"
             self._say(events.StageGivenUp, **where, reason=reason)
-            self.ledger.known[name] = replace(known, status=GIVEN_UP, attempts=attempts)
+            self.ledger.known[name] = replace(known, status=GIVEN_UP, attempts=counted)
             self._troubles.pop(name)
             self._consider_unit(due.item_id)
             return
-        self.ledger.known[name] = replace(known, status="queued", attempts=attempts)
+        self.ledger.known[name] = replace(known, status="queued", attempts=counted)
         self._number += 1
-        heapq.heappush(self._delayed, (time.monotonic() + self._delay_s(due, self._troubles[name]), self._number, due))
-
-    def _is_last(self, due: Due, attempts: int, kind: str, troubles: int) -> bool:
-        if kind == "environment":
-            return not self.live and troubles >= BATCH_ENVIRONMENT_ATTEMPTS
-        return attempts >= (FILE_ATTEMPTS if kind == "file" else due.node.stage.attempts)
-
-    def _delay_s(self, due: Due, troubles: int) -> float:
-        """Double each time; spread by the task's key, so that tasks that failed together do not return together."""
-        spread = 0.75 + 0.5 * int(digest_bytes(due.key.encode())[:4], 16) / 0xFFFF
-        return min(MAX_DELAY_S, self._backoff_s * 2.0 ** min(troubles - 1, 20)) * spread
-
-    def _keep_traceback(self, running: _Running, outcome: Outcome) -> str:
-        """Move what helps to understand the failure out of the scratch folder; returns its path in the run folder."""
-        place = self.store.folder / "failures" / running.due.node.id / f"{running.due.key}.{running.attempt}.txt"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        texts = [f"{running.due.item_id}: {outcome.message}\n"]
-        for name in (TRACEBACK, LOG):
-            path = running.scratch / name
-            if path.is_file():
-                with path.open("rb") as file:
-                    file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
-                    texts.append(f"--- {name}\n{file.read().decode('utf-8', 'replace')}")
-        place.write_text("\n".join(texts), encoding="utf-8", errors="surrogateescape")
-        self.store.discard(running.scratch)
-        return str(place.relative_to(self.store.folder))
+        again_s = time.monotonic() + attempts.delay_s(self._backoff_s, due.key, troubles)
+        heapq.heappush(self._delayed, (again_s, self._number, due))
 
     # -- voice ----------------------------------------------------------------------------------------------------
     def _say(self, event_class: type[Event], **payload: Value) -> None:
-        self._outbox.append(self._bus.make(event_class, **payload))
+        """Gather an event; its cause is the one before it of the same task."""
+        task = (payload.get("stage_id"), payload.get("item_id"))
+        event = self._bus.make(event_class, self._causes.get(task, ""), **payload)
+        if None not in task:
+            self._causes[task] = event.event_id
+        self._outbox.append(event)
 
     def _flush(self) -> None:
         """Publish what was gathered, in one durable transaction."""
@@ -418,11 +357,3 @@ class Runner:
             except EnvironmentFault:
                 self._outbox = gathered + self._outbox  # said again when the disk takes it
                 raise
-
-
-def _require_whole(folder: Path, files: Mapping[str, int]) -> None:
-    """Refuse a product of which a file is missing or was changed after the attempt wrote it down."""
-    for name, size in files.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != size:
-            raise ContractError(f"file {name} of the product is missing or changed", expected=f"{size} bytes")

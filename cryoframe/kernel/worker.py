@@ -1,4 +1,4 @@
-"""One attempt, from written job to written result, inside whatever process it was given; it decides nothing afterwards."""
+"""One attempt, from written job to written result, inside whatever process it was given; decides nothing afterwards."""
 
 from __future__ import annotations
 
@@ -25,8 +25,20 @@ Tell = Callable[[Mapping[str, Any]], None]
 PRODUCT, WORK = "product", "work"
 #: The disk, the share, the memory or the node is to blame, not the file and not the plugin.
 _ENVIRONMENT_ERRNOS = frozenset(
-    getattr(errno, name)
-    for name in "EIO ESTALE ENOSPC EDQUOT EROFS EMFILE ENFILE ENOTCONN EHOSTDOWN ETIMEDOUT EAGAIN ENODEV".split()
+    (
+        errno.EIO,
+        errno.ESTALE,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOTCONN,
+        errno.EHOSTDOWN,
+        errno.ETIMEDOUT,
+        errno.EAGAIN,
+        errno.ENODEV,
+    )
 )
 
 

@@ -1,4 +1,4 @@
-"""What a stage is handed: stored products memory-mapped, raw files opened by readers, sets joined. Read-only, all of it."""
+"""What a stage is handed: stored products memory-mapped, raw files opened by readers, sets joined. All read-only."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from cryoframe.kernel.worker_inputs import COLUMNS, geometry_of
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from cryoframe.kernel.executor import Job
     from cryoframe.kernel.plugins import Plugin
@@ -125,7 +125,7 @@ def _picks(table: ParticleTable, job: Job, inputs: Mapping[str, Any], params: ob
     _apart(x_A, y_A, float(getattr(params, "min_distance_A", 0.0) or 0.0))
     n = len(table)
     ids = [particle_id(job.item_digest, x, y, job.offer.name) for x, y in zip(x_A.tolist(), y_A.tolist(), strict=True)]
-    owned_columns = {
+    owned_columns: dict[str, ArrayLike] = {
         "particle_id": np.array(ids, dtype=np.uint64),
         "micrograph_id": [job.item_id] * n,
         "optics_group": [micrograph.optics.optics_group] * n,
@@ -142,7 +142,7 @@ def _inside(x_A: NDArray[np.float64], y_A: NDArray[np.float64], image: ImageGeom
     if bool(outside.any()):
         at = int(outside.argmax())
         raise ContractError(
-            f"{int(outside.sum())} of {len(x_A)} picks lie outside the micrograph, the first at ({x_A[at]}, {y_A[at]}) Å",
+            f"{int(outside.sum())} of {len(x_A)} picks lie outside the micrograph, one at ({x_A[at]}, {y_A[at]}) Å",
             expected=f"0 to {nx * pixel:.1f} and 0 to {ny * pixel:.1f} Å",
             remedy="Return Å from the centre of the first pixel, or declare a CONVENTION.",
         )

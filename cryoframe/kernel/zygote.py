@@ -1,7 +1,8 @@
 """The other end of `processes`: a warm interpreter that forks one process per attempt, watches it and buries it.
 
-Started as ``python -m cryoframe.kernel.zygote FD``; FD is a socket that carries one JSON message a packet. It stays
-single-threaded, so that forking is safe, and dies with the runner, taking every attempt and their children along.
+Started as ``python -m cryoframe.kernel.zygote FD``; FD is a socket that carries one JSON message a packet. The first
+process only forks others like itself, one for each plugin, which import that plugin and fork its attempts. All stay
+single-threaded, so that forking is safe, and die with the runner, taking every attempt and its children along.
 """
 
 from __future__ import annotations
@@ -53,10 +54,11 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to understand
     running: dict[int, _Attempt] = {}
+    heard = [control.fileno(), bell]
     gc.freeze()
     while True:
-        ready, _, _ = select.select([control, bell], [], [], TICK_S if running else None)
-        if control in ready and not _order(control, running):
+        ready, _, _ = select.select(heard, [], [], TICK_S if running else None)
+        if control.fileno() in ready and not _order(control, running):
             break
         if bell in ready:
             with contextlib.suppress(BlockingIOError):
@@ -66,14 +68,20 @@ def serve(control: socket.socket) -> None:
         _bury(control, running)
     for pid in running:
         _kill(pid)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _order(control: socket.socket, running: dict[int, _Attempt]) -> bool:
     """Do one thing the runner asks for; False when it is gone."""
-    packet = control.recv(1 << 16)
+    packet, sockets, _, _ = socket.recv_fds(control, 1 << 16, 1)
     if not packet:
         return False
     order = json.loads(packet)
+    if sockets:
+        _spawn(control, sockets[0])
+        return True
     if "cancel" in order:
         for pid, attempt in running.items():
             if attempt.ticket == order["cancel"]:
@@ -90,6 +98,18 @@ def _order(control: socket.socket, running: dict[int, _Attempt]) -> bool:
         _child(control, order["ticket"], job, zygote)
     running[pid] = _Attempt(order["ticket"], job, time.monotonic())
     return True
+
+
+def _spawn(control: socket.socket, descriptor: int) -> None:
+    """Fork another like this one, which takes its orders from a socket of its own."""
+    if os.fork():
+        os.close(descriptor)
+        return
+    try:
+        control.close()
+        serve(socket.socket(fileno=descriptor))
+    finally:
+        os._exit(0)
 
 
 # -- in the attempt's own process ------------------------------------------------------------------------------------
