@@ -180,39 +180,97 @@ def search_grid(
     ----------
     Projection matching: Penczek, Grassucci & Frank, Ultramicroscopy 53, 251 (1994).
     """
-    n_images, n_keep = len(targets.values), min(n_keep, len(rotations))
     slices = project_points(volume_ft, rotations, targets.points, padding=padding)
-    table, power = _as_real(slices).T.copy(), (np.abs(slices) ** 2).T.astype(np.float32)
+    index, shifts, scores = search_table(
+        targets, slices, shifts_px, n_keep=n_keep, centres_px=centres_px, on_batch=on_batch
+    )
+    return Poses(np.asarray(rotations, dtype=np.float64)[index], shifts, scores)
+
+
+def search_table(
+    targets: Targets,
+    slices: Array,
+    shifts_px: Array,
+    *,
+    n_keep: int = 1,
+    centres_px: Array | None = None,
+    group_size: int = 0,
+    on_batch: Callable[[int], None] | None = None,
+) -> tuple[Array, Array, Array]:
+    """Score every image against every row of a table of references and every translation.
+
+    Parameters
+    ----------
+    targets
+        Of m images.
+    slices
+        `(r, p)` complex64: references at the targets' points.
+    shifts_px
+        `(t, 2)`.
+    n_keep
+        References kept for each image, each with its best translation.
+    centres_px
+        `(m, 2)`: translations are searched around these; zero when absent.
+    group_size
+        Where not 0, the best of each group of so many consecutive references is kept instead, in the groups' order.
+    on_batch
+        Called with the number of images done; may raise to stop.
+
+    Returns
+    -------
+    `(m, k)` rows of the table, best first; `(m, k, 2)` translations; `(m, k)` scores.
+
+    References
+    ----------
+    As a matrix product: definition.
+    """
+    n_images = len(targets.values)
+    n_keep = len(slices) // group_size if group_size else min(n_keep, len(slices))
+    table, power = _as_real(slices).T.copy(), (slices.real**2 + slices.imag**2).T.astype(np.float32)
     if centres_px is not None:
         moved = shift_at_points(targets.values, targets.points, centres_px, n=targets.box_px)
         targets = replace(targets, values=moved)
     ramps = shift_at_points(
         np.ones((len(shifts_px), len(targets.points)), np.complex64), targets.points, shifts_px, n=targets.box_px
     )
-    batch = max(1, int(2**26 // (4 * len(rotations) * len(shifts_px))))
+    # Some 64 MB of scores at a time stay in the fast part of memory.
+    batch = max(1, int(2**24 // (len(slices) * len(shifts_px))))
     kept = [np.empty((n_images, n_keep), dtype=kind) for kind in (np.int64, np.int64, np.float32)]
     for start in range(0, n_images, batch):
         part = targets.pick(slice(start, start + batch))
-        result = _score_batch(part, table, power, ramps, n_keep)
+        result = _score_batch(part, table, power, ramps, n_keep=n_keep, group_size=group_size)
         for whole, piece in zip(kept, result, strict=True):
             whole[start : start + batch] = piece
         if on_batch is not None:
             on_batch(min(start + batch, n_images))
-    found_shifts = np.asarray(shifts_px, dtype=np.float64)[kept[1]]
-    if centres_px is not None:
-        found_shifts = found_shifts + centres_px[:, None]
-    return Poses(np.asarray(rotations, dtype=np.float64)[kept[0]], found_shifts, kept[2])
+    found = np.asarray(shifts_px, dtype=np.float64)[kept[1]]
+    return kept[0], found if centres_px is None else found + centres_px[:, None], kept[2]
 
 
-def _score_batch(part: Targets, table: Array, power: Array, ramps: Array, n_keep: int) -> tuple[Array, Array, Array]:
-    """Best rotations (index, index of translation, score), best first, of a few images."""
+def _score_batch(
+    part: Targets, table: Array, power: Array, ramps: Array, *, n_keep: int, group_size: int
+) -> tuple[Array, Array, Array]:
+    """Best references (index, index of translation, score), best first, of a few images."""
     n_images, n_shifts = len(part.values), len(ramps)
     moved = (part.values[:, None] * ramps[None]).reshape(n_images * n_shifts, -1)
     cross = (_as_real(moved) @ table).reshape(n_images, n_shifts, -1)
     best = combine(cross.max(axis=1), part.weights @ power, free_scale=part.free_scale)
-    order = np.argsort(-best, axis=1, kind="stable")[:, :n_keep]
+    if group_size:
+        order = best.reshape(n_images, n_keep, group_size).argmax(axis=2) + group_size * np.arange(n_keep)
+    else:
+        order = _largest(best, n_keep)
     rows = np.arange(n_images)[:, None]
     return order, cross[rows, :, order].argmax(axis=-1), best[rows, order]
+
+
+def _largest(scores: Array, n_keep: int) -> Array:
+    """Indices `(m, n_keep)` of the largest scores of each row, largest first; ties in the order of the row."""
+    if n_keep < scores.shape[1]:
+        chosen = np.sort(np.argpartition(-scores, n_keep - 1, axis=1)[:, :n_keep], axis=1)
+    else:
+        chosen = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    order = np.argsort(-np.take_along_axis(scores, chosen, axis=1), axis=1, kind="stable")
+    return np.asarray(np.take_along_axis(chosen, order, axis=1))
 
 
 def search_local(
@@ -265,7 +323,7 @@ def search_local(
     scores = combine(cross, square[..., None], free_scale=targets.free_scale)
     scores = np.where(np.isfinite(start.scores)[..., None, None], scores, -np.inf)
     flat = scores.reshape(len(scores), -1)
-    order = np.argsort(-flat, axis=1, kind="stable")[:, :n_keep]
+    order = _largest(flat, n_keep)
     candidate, child, shift = np.unravel_index(order, scores.shape[1:])
     rows = np.arange(len(scores))[:, None]
     rotations = np.asarray(neighbours)[child] @ start.rotations[rows, candidate]

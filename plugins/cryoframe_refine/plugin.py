@@ -34,7 +34,7 @@ class Params:
     coarse_step_deg: float = 7.5  # step of the search over all orientations
     n_whole: int = 3  # iterations that search all orientations; later ones stay near the poses found
     n_iterations: int = 8  # at most this many
-    stop_angle_deg: float = 0.5  # stop when the median change of orientation is below this and resolution stands still
+    stop_angle_deg: float = 0.35  # stop when the median change of orientation is below this and resolution stands still
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Masks and the last steps on a map; see mask and postprocess."""

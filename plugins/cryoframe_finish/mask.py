@@ -1,0 +1,56 @@
+"""A soft solvent mask from a threshold on the low-passed map. No numerics of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe import Mask, StageContext, Volume, hookimpl
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics import masks
+from cryoframe.numerics.filters import filter_pass
+
+DEVICES = ("cpu",)
+
+
+@dataclass(frozen=True)
+class Params:
+    """Where the molecule ends."""
+
+    threshold: float = 0.0  # on the low-passed map [map units]; 0 = from the map itself, see `level_frac`
+    low_pass_A: float = 15.0  # the map is low-passed to this first
+    level_frac: float = 0.25  # automatic threshold: this share of the densest thousandth of the map above the solvent
+    extend_A: float = 10.0  # growth of the mask before its edge
+    edge_A: float = 18.0  # width of the soft edge
+    keep_largest: bool = True  # keep only the largest connected part
+
+
+@hookimpl
+def make_mask(volume: Volume, params: Params, ctx: StageContext) -> Mask:
+    """Threshold the low-passed map, grow it and give it a soft edge."""
+    data = np.asarray(volume.data, dtype=np.float32)
+    if not np.isfinite(data).all() or not data.any():
+        raise InvalidInput(
+            "the map is empty or not finite", expected="a map with density", remedy="Look at its source."
+        )
+    pixel = volume.pixel_size_A
+    smooth = filter_pass(data, pixel_size_A=pixel, n_dims=3, low_pass_A=max(params.low_pass_A, 2.0 * pixel))
+    threshold = params.threshold or automatic_threshold(smooth, params.level_frac)
+    ctx.report(1, 2, f"threshold {threshold:.4g}")
+    mask = masks.map_mask(
+        smooth,
+        threshold,
+        extend_px=params.extend_A / pixel,
+        edge_px=params.edge_A / pixel,
+        keep_largest=params.keep_largest,
+    )
+    ctx.metric("mask_volume_frac", float(mask.mean()))
+    return Mask(mask, pixel)
+
+
+def automatic_threshold(smooth: npt.NDArray[np.float32], level_frac: float) -> float:
+    """Level between solvent and protein: `level_frac` of the way from the median to the densest thousandth."""
+    solvent, dense = float(np.median(smooth)), float(np.quantile(smooth, 0.999))
+    return solvent + level_frac * (dense - solvent)

@@ -1,0 +1,110 @@
+"""FSC freed from the mask, B-factor sharpening, low-pass at the resolution. No numerics of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe import FscTable, HalfMaps, Mask, SharpenedMap, StageContext, Volume, hookimpl
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics import fourier, fsc, radial
+from cryoframe.numerics.filters import b_factor, low_pass
+from cryoframe.numerics.grids import frequencies_1_A
+
+F32 = npt.NDArray[np.float32]
+Reals = npt.NDArray[np.float64]
+
+DEVICES = ("cpu",)
+
+
+@dataclass(frozen=True)
+class Params:
+    """How the map is sharpened."""
+
+    b_factor_A2: float = 0.0  # applied to the map, negative sharpens; 0 = from the Guinier plot
+    guinier_low_A: float = 10.0  # the Guinier plot is fitted from here to the resolution
+    randomise_below_fsc: float = 0.8  # phases are randomised from where the unmasked FSC falls below this [FSC]
+    apply_mask: bool = True  # multiply the result with the mask
+
+
+@hookimpl
+def postprocess(half_maps: HalfMaps, mask: Mask, params: Params, ctx: StageContext) -> SharpenedMap:
+    """Correct the FSC for the mask, sharpen and low-pass the map.
+
+    References
+    ----------
+    Phase randomisation: Chen et al., Ultramicroscopy 135, 24 (2013). Sharpening: Rosenthal & Henderson, J. Mol. Biol.
+    333, 721 (2003).
+    """
+    first, second = (np.asarray(half.data, dtype=np.float32) for half in (half_maps.first, half_maps.second))
+    if first.shape != second.shape or mask.data.shape != first.shape:
+        raise InvalidInput(
+            f"half-maps of {first.shape} and {second.shape} voxels, mask of {mask.data.shape}", expected="one box"
+        )
+    pixel = half_maps.first.pixel_size_A
+    table = fsc_table(
+        first, second, np.asarray(mask.data, dtype=np.float32), pixel_size_A=pixel, params=params, ctx=ctx
+    )
+    ctx.report(1, 2, "FSC")
+    resolution_A = table.resolution_A(0.143, curve="fsc_corrected")
+    average = 0.5 * (first + second)
+    weights = fsc.fsc_weights(np.nan_to_num(table.floats("fsc_corrected")))
+    applied = params.b_factor_A2 or -fitted_b_factor(average * mask.data, weights, resolution_A, pixel, params)
+    sharpened = _filtered(average, weights, applied, resolution_A=resolution_A, pixel_size_A=pixel)
+    if params.apply_mask:
+        sharpened = sharpened * mask.data
+    ctx.report(2, 2, f"{resolution_A:.2f} Å, B {applied:.0f} Å²")
+    ctx.metric("resolution_A", resolution_A, "A")
+    ctx.metric("b_factor_A2", applied, "A2")
+    source = half_maps.first
+    volume = Volume(sharpened.astype(np.float32), pixel, source.symmetry, source.provenance)
+    return SharpenedMap(volume, float(applied), table)
+
+
+def fsc_table(
+    first: F32, second: F32, mask: F32, *, pixel_size_A: float, params: Params, ctx: StageContext
+) -> FscTable:
+    """FSC without mask, with it, and with the mask's own correlation taken off."""
+    bare = fsc.fsc_curve(first, second, pixel_size_A=pixel_size_A)
+    masked = fsc.fsc_curve(first, second, pixel_size_A=pixel_size_A, mask=mask)
+    below = np.flatnonzero(bare.fsc[1:] < params.randomise_below_fsc)
+    corrected = masked.fsc
+    if len(below):
+        shell = int(below[0]) + 1
+        rng = ctx.rng
+        noise = [fsc.phase_randomised(half, beyond_shell=shell, rng=rng) for half in (first, second)]
+        chance = fsc.fsc_curve(noise[0], noise[1], pixel_size_A=pixel_size_A, mask=mask)
+        corrected = fsc.corrected_fsc(masked.fsc, chance.fsc, beyond_shell=shell)
+    return FscTable.from_columns(
+        {
+            "frequency_1_A": bare.frequency_1_A.astype(np.float32),
+            "fsc_unmasked": bare.fsc.astype(np.float32),
+            "fsc_masked": masked.fsc.astype(np.float32),
+            "fsc_corrected": corrected.astype(np.float32),
+            # Hermitian mates count once in the table and twice in the curve.
+            "n_voxels": np.rint(bare.n_voxels / 2).astype(np.int64),
+        }
+    )
+
+
+def fitted_b_factor(average: F32, weights: Reals, resolution_A: float, pixel_size_A: float, params: Params) -> float:
+    """B-factor of the map's fall-off between `guinier_low_A` and its resolution; 0 where too few shells are left."""
+    n = average.shape[0]
+    frequency = np.arange(n // 2 + 1) / (n * pixel_size_A)
+    high_A = max(resolution_A, 2.0 * pixel_size_A)
+    if np.count_nonzero((frequency >= 1.0 / params.guinier_low_A) & (frequency <= 1.0 / high_A)) < 4:
+        return 0.0
+    amplitude = radial.radial_average(np.abs(fourier.fft3_centred(average))) * weights
+    return fsc.guinier_b_factor(frequency, amplitude, low_A=params.guinier_low_A, high_A=high_A).b_factor_A2
+
+
+def _filtered(average: F32, weights: Reals, applied_b_A2: float, *, resolution_A: float, pixel_size_A: float) -> F32:
+    """FSC-weighted, sharpened and low-passed at the resolution."""
+    n = average.shape[0]
+    frequency = frequencies_1_A(average.shape, pixel_size_A)
+    transfer = radial.expand_radial(weights, n, n_dims=3) * b_factor(frequency, applied_b_A2)
+    transfer = transfer * low_pass(frequency, resolution_A, edge_1_A=2.0 / (n * pixel_size_A))
+    ft = fourier.fft3_centred(average) * transfer.astype(np.float32)
+    return np.asarray(fourier.ifft3_centred(ft), dtype=np.float32)

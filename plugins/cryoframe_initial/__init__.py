@@ -1,0 +1,1 @@
+"""Starting maps; see from_map."""
