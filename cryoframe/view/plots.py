@@ -57,7 +57,7 @@ def line_plot(curves: Sequence[Curve], axes: Axes, *, levels: Sequence[tuple[flo
         points = " ".join(f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         parts.append(
-            f'<text x="{WIDTH - RIGHT - 4}" y="{TOP + 16 + 15 * index}" class="end" fill="{colour}">'
+            f'<text x="{WIDTH - RIGHT - 4}" y="{TOP + 16 + 15 * index}" class="end" style="fill:{colour}">'
             f"{escape(curve.name)}</text>"
         )
     return _svg("".join(parts))

@@ -30,6 +30,7 @@ svg.plot{width:520px}svg.wide{width:640px}img.pixels{image-rendering:pixelated}
 svg text{font:11px system-ui,sans-serif;fill:#333}svg .mid{text-anchor:middle}svg .end{text-anchor:end}
 svg .rim{fill:none;stroke:#999}svg .level{stroke:#888;stroke-dasharray:4 3}
 svg .pick{fill:none;stroke:#00c060;stroke-width:1.4}
+section{border-bottom:1px dotted #ddd;padding:.4em 0}
 table{border-collapse:collapse;margin:.6em 0}td,th{padding:.15em .7em;text-align:left;border-bottom:1px solid #e3e3e3}
 table.facts{display:inline-block;vertical-align:top;margin-right:1em}.note{color:#555}
 """
@@ -98,7 +99,7 @@ def _drawn(run: Run, node: Node, task: Task) -> str:
     try:
         product = run.store.load(node.id, task.key)
         image, pixel_size_A = _micrograph(run, task) if node.spec.over != "set" else (None, 1.0)
-        return sections.draw(sections.Shown(task.item_id, product, image, pixel_size_A))
+        return f"<section>{sections.draw(sections.Shown(task.item_id, product, image, pixel_size_A))}</section>"
     except (CryoframeError, OSError, ValueError) as error:  # one broken product must not cost the whole report
         return f'<p class="note">{escape(task.item_id)} cannot be drawn: {escape(str(error))}</p>'
 
