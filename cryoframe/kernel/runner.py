@@ -68,6 +68,8 @@ class Runner:
         #: Items may still arrive: stages over the set wait for `every` new ones, trouble is waited out without limit.
         self.live = False
         self.paused = ""
+        #: Free space below which nothing is started; a fifth more lets it go on.
+        self.low_water_MB: float = LOW_WATER_MB
         self._plugins = plugins
         self._queue: list[_Queued] = []
         self._delayed: list[tuple[float, int, Due]] = []
@@ -236,10 +238,10 @@ class Runner:
 
     def _has_room(self) -> bool:
         free_MB = shutil.disk_usage(self.store.folder).free / 2**20
-        if free_MB < LOW_WATER_MB and not self.paused:
+        if free_MB < self.low_water_MB and not self.paused:
             self.paused = f"only {free_MB:.0f} MB are free in {self.store.folder}"
             self._say(events.RunPaused, reason=self.paused)
-        elif free_MB > 2 * LOW_WATER_MB and self.paused:
+        elif free_MB > 1.2 * self.low_water_MB and self.paused:
             self.paused = ""
             self._say(events.RunResumed)
         return not self.paused
