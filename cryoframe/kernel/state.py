@@ -171,9 +171,10 @@ class State:
         rows = self._files("WHERE root=? AND path=?", [cell(root), cell(path)])
         return rows[0] if rows else None
 
-    def file_counts(self) -> dict[str, int]:
-        """Return how many files have each status."""
-        return self._counts("SELECT status, count(*) FROM files GROUP BY status ORDER BY status")
+    def file_counts(self, root: str | None = None) -> dict[str, int]:
+        """Return how many files, of all roots or of one, have each status."""
+        where, values = ("WHERE root=?", [cell(root)]) if root is not None else ("", [])
+        return self._counts(f"SELECT status, count(*) FROM files {where} GROUP BY status ORDER BY status", values)
 
     def task_counts(self) -> dict[str, dict[str, int]]:
         """Return, stage by stage, how many tasks have each status."""
@@ -193,8 +194,8 @@ class State:
         rows = self._database.read(f"SELECT {columns} FROM files {where} ORDER BY path, root", values)
         return [cast(Callable[..., FileRow], FileRow)(*map(_plain, row)) for row in rows]
 
-    def _counts(self, sql: str) -> dict[str, int]:
-        return {text(name): int(_number(count)) for name, count in self._database.read(sql)}
+    def _counts(self, sql: str, values: Sequence[Cell]) -> dict[str, int]:
+        return {text(name): int(_number(count)) for name, count in self._database.read(sql, values)}
 
 
 def fold(event: Event) -> tuple[str, dict[str, Cell]] | None:

@@ -1,0 +1,355 @@
+"""The watch loop: rescan, look, admit, let the runner work, until a signal or until nothing is left to do.
+
+The rescan is the truth and hints only bring it forward; the journal holds what is known, so a killed daemon goes on
+where it was. Nothing is ever written below a watched root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from cryoframe.errors import ConfigError, EnvironmentFault, FileError, StoreError
+from cryoframe.kernel.events import Event
+from cryoframe.kernel.run import Run
+from cryoframe.kernel.runner import Runner
+from cryoframe.watch.doorstep import Doorstep
+from cryoframe.watch.guard import MB, DiskGuard
+from cryoframe.watch.prober import Prober
+from cryoframe.watch.readiness import PENDING, STATUSES, Entry
+from cryoframe.watch.roots import Root, Said
+from cryoframe.watch.wakeup import Wakeup
+
+#: Files are admitted for so long at a time before the runner has its turn.
+ADMIT_S = 0.5
+STEP_S, MIN_GAP_S = 0.2, 0.1
+_KINDS = {"movies": "Movie", "micrographs": "Micrograph"}
+
+
+class RootLost(Event):
+    """A watched root cannot be scanned: an outage, not a deletion."""
+
+    root: str
+    reason: str
+
+
+class RootFound(Event):
+    """A lost root is there again."""
+
+    root: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What the daemon knows after a rescan; `counts` has every status and their sum as ``seen``."""
+
+    generation: int
+    counts: Mapping[str, int]
+    tasks: Mapping[str, Mapping[str, int]]
+    offline: Mapping[str, str] = field(default_factory=dict)
+    #: Files that wait for something, and for what.
+    waiting_for: Mapping[str, str] = field(default_factory=dict)
+    paused: str = ""
+    note: str = ""
+    scan_s: float = 0.0
+
+
+def watch(
+    run: Run,
+    *,
+    until_idle_s: float | None = None,
+    on_tick: Callable[[Tick], None] | None = None,
+    guard: DiskGuard | None = None,
+) -> int:
+    """Watch the configured folders and process what lands, until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    run
+        An open run; it is left open.
+    until_idle_s
+        End by itself when nothing has changed for so long and all work is done; stages over the whole set then run.
+    on_tick
+        Called after every rescan.
+    guard
+        Disk guard to be used instead of the usual one.
+
+    Returns
+    -------
+    The process's exit status: 0 after a signal or when all is done.
+
+    Raises
+    ------
+    ConfigError
+        If no folder is to be watched.
+    """
+    daemon = Daemon(run, guard or DiskGuard(run.folder))
+    daemon.on_tick = on_tick
+    with _signals(daemon.stop):
+        try:
+            daemon.loop(until_idle_s)
+        finally:
+            daemon.close()
+    return 0
+
+
+class Daemon:
+    """One session of watching."""
+
+    def __init__(self, run: Run, guard: DiskGuard) -> None:
+        config = run.config.watch
+        if not config.folders:
+            raise ConfigError("no folder is to be watched", remedy="Set folders = [...] in [watch].")
+        self._run, self._config, self._guard = run, config, guard
+        kind = _KINDS[run.config.watched_kind or "micrographs"]
+        rows = run.state.files()
+        self.roots = [
+            Root(folder, kind, config, (row for row in rows if row.root == os.fspath(folder)))
+            for folder in dict.fromkeys(Path(os.path.abspath(folder)) for folder in config.folders)  # noqa: PTH100
+        ]
+        section = run.config.input("movies")
+        self._prober = Prober(run.config.plugin_files, run.config.blocked)
+        self._doorstep = Doorstep(config, section.n_frames_expected if section else None, self._prober)
+        self._wakeup = Wakeup([root.folder for root in self.roots], config.observer)
+        self._lost: set[Path] = set()
+        self._generation, self._next_scan_s, self._next_look_s, self._gap_s = 0, 0.0, 0.0, MIN_GAP_S
+        self._last_change_s = time.monotonic()
+        self._last_scan_s = 0.0
+        self._stopping = False
+        self.on_tick: Callable[[Tick], None] | None = None
+
+    def stop(self) -> None:
+        """End the loop soon, in good order."""
+        self._stopping = True
+        self._wakeup.wake()
+
+    def close(self) -> None:
+        """End the helpers."""
+        self._wakeup.close()
+        self._prober.close()
+        for root in self.roots:
+            root.scanner.close()
+
+    def loop(self, until_idle_s: float | None = None) -> None:
+        """Run until stopped, or idle."""
+        runner = self._run.runner(live=True)
+        runner.low_water_MB = self._guard.low_bytes / MB
+        while not self._stopping:
+            try:
+                busy = self._turn(runner)
+            except EnvironmentFault as error:
+                self._endure(error)
+                continue
+            if until_idle_s is not None and not busy and self._is_idle(until_idle_s):
+                self._finish(runner)
+                return
+
+    def _turn(self, runner: Runner) -> bool:
+        """Do what is due; returns whether the runner has work."""
+        now_s = time.monotonic()
+        if now_s >= self._next_scan_s:
+            self._rescan()
+        if now_s >= self._next_look_s:
+            self._look()
+        if not self._guard.reason:
+            self._admit_ready()
+        busy = runner.step(STEP_S)
+        wait_s = 0.0 if busy and not runner.paused else self._until_due_s()
+        if self._wakeup.wait(wait_s):
+            self._next_scan_s = min(self._next_scan_s, self._last_scan_s + self._gap_s)
+        return busy
+
+    # -- what landed ----------------------------------------------------------------------------------------------
+    def _rescan(self) -> None:
+        start_s = time.monotonic()
+        self._wakeup.tend()
+        self._guard.check()
+        said: list[Said] = []
+        for root in self.roots:
+            changed, news = root.rescan(start_s)
+            said += news
+            if changed:
+                self._last_change_s = start_s
+        self._publish(said)
+        self._tell_outages()
+        self.check_arithmetic()
+        self._last_scan_s = time.monotonic()
+        self._gap_s = max(MIN_GAP_S, 5 * (self._last_scan_s - start_s))
+        self._next_scan_s = self._last_scan_s + self._config.poll_s
+        if said:
+            self._next_look_s = 0.0
+        self._generation += 1
+        if self.on_tick is not None:
+            self.on_tick(self._tick(self._last_scan_s - start_s))
+
+    def _look(self) -> None:
+        now_s = time.monotonic()
+        self._publish([one for root in self.roots for one in root.look(now_s)])
+        self._next_look_s = time.monotonic() + min(self._config.poll_s, max(MIN_GAP_S / 2, self._config.settle_s / 2))
+
+    def _admit_ready(self) -> None:
+        end_s = time.monotonic() + ADMIT_S
+        for root, entry in self._ready():
+            self._admit(root, entry)
+            self._last_change_s = time.monotonic()
+            if self._last_change_s > end_s or self._stopping:
+                return
+
+    def _ready(self) -> Iterator[tuple[Root, Entry]]:
+        now_s = time.monotonic()
+        for root in self.roots:
+            for entry in [] if root.offline else root.pending():
+                if entry.n_looks < 2 or entry.not_before_s > now_s:
+                    continue
+                if self._doorstep.remaining_s(root, entry, now_s) <= 0:
+                    yield root, entry
+
+    def _admit(self, root: Root, entry: Entry) -> None:
+        """Hand one file over; whatever comes of it, the journal has it and the entry follows the journal."""
+        now_s = time.monotonic()
+        try:
+            facts = self._doorstep.facts(root, entry, now_s)
+            if facts is None:
+                entry.not_before_s = now_s + self._config.poll_s
+                return
+            if entry.announced != (entry.size, entry.mtime_ns):
+                self._publish([root.announce(entry)])
+            self._run.admit_file(root.path(entry), root.kind, facts, root=root.folder)
+        except EnvironmentFault as error:
+            entry.reason, entry.not_before_s = str(error.what), max(entry.not_before_s, now_s + self._config.poll_s)
+            return
+        except FileError as error:
+            row = self._run.state.file(os.fspath(root.folder), entry.path)
+            said = root.reject(entry, type(error).__name__, str(error.what))
+            if row is None or row.status != "rejected":
+                self._publish([said])
+            return
+        row = self._run.state.file(os.fspath(root.folder), entry.path)
+        if row is None:
+            raise StoreError(f"{entry.path} was admitted and the journal does not know it")
+        entry.status, entry.reason = Entry.of(row).status, row.reason
+        entry.size, entry.mtime_ns, entry.announced = row.size, row.mtime_ns, (row.size, row.mtime_ns)
+
+    # -- accounts -------------------------------------------------------------------------------------------------
+    def counts(self) -> dict[str, int]:
+        """Return how many files have each status, and their sum as ``seen``."""
+        total: Counter[str] = Counter()
+        for root in self.roots:
+            total += root.counts()
+        counts = {status: total[status] for status in STATUSES}
+        return {"seen": sum(len(root.entries) for root in self.roots), **counts}
+
+    def check_arithmetic(self) -> None:
+        """Check that every file has exactly one status, here, on the disk and in the journal alike.
+
+        Raises
+        ------
+        StoreError
+            If a file was lost count of, which must not happen.
+        """
+        counts = self.counts()
+        total = sum(counts[status] for status in STATUSES)
+        kept = self._kept_counts()
+        mine = {
+            "seen": sum(counts[status] for status in PENDING),
+            "settled": counts["admitted"],
+            "rejected": counts["rejected"] + counts["incomplete"],
+            "ignored": counts["ignored"],
+            "duplicate": counts["duplicate"],
+        }
+        whole = counts["seen"] == total and all(root.is_accounted_for() for root in self.roots)
+        if not whole or {name: count for name, count in mine.items() if count} != kept:
+            raise StoreError(
+                f"the files do not add up: {counts} where the journal has {kept}",
+                expected="each file in one state",
+                remedy="Start again; if it comes back, run `cryoframe rebuild`.",
+            )
+
+    def _kept_counts(self) -> dict[str, int]:
+        kept: Counter[str] = Counter()
+        for root in self.roots:
+            kept.update(self._run.state.file_counts(os.fspath(root.folder)))
+        kept["seen"] += kept.pop("superseded", 0)
+        return {name: count for name, count in kept.items() if count}
+
+    def _tick(self, scan_s: float) -> Tick:
+        pending = [entry for root in self.roots for entry in root.pending() if entry.reason]
+        return Tick(
+            self._generation,
+            self.counts(),
+            self._run.state.task_counts(),
+            {os.fspath(root.folder): root.offline for root in self.roots if root.offline},
+            {entry.path: entry.reason for entry in pending},
+            self._guard.reason or self._run.runner(live=True).paused,
+            self._wakeup.note,
+            scan_s,
+        )
+
+    # -- waiting and ending -------------------------------------------------------------------------------------
+    def _until_due_s(self) -> float:
+        due_s = self._next_scan_s
+        if any(root.pending() for root in self.roots):
+            due_s = min(due_s, self._next_look_s)
+        return max(0.0, due_s - time.monotonic())
+
+    def _is_idle(self, until_idle_s: float) -> bool:
+        waits = any(not entry.held for root in self.roots for entry in root.pending())
+        lost = any(root.offline for root in self.roots)
+        return not waits and not lost and time.monotonic() - self._last_change_s >= until_idle_s
+
+    def _finish(self, runner: Runner) -> None:
+        """Let the stages over the whole set have their last run."""
+        runner.live = False
+        runner.look()
+        while not self._stopping and runner.step(STEP_S):
+            pass
+
+    def _endure(self, error: EnvironmentFault) -> None:
+        """Make room for the journal's last words and try again later; what was acknowledged is safe."""
+        del error
+        self._guard.release()
+        self._wakeup.wait(self._config.poll_s)
+        self._guard.check()
+
+    def _publish(self, said: list[Said]) -> None:
+        if said:
+            self._run.bus.publish_many([self._run.bus.make(cls, "", **payload) for cls, payload in said])
+
+    def _tell_outages(self) -> None:
+        for root in self.roots:
+            if root.offline and root.folder not in self._lost:
+                self._lost.add(root.folder)
+                self._run.bus.publish(RootLost, root=os.fspath(root.folder), reason=root.offline)
+            elif not root.offline and root.folder in self._lost:
+                self._lost.discard(root.folder)
+                self._run.bus.publish(RootFound, root=os.fspath(root.folder))
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first SIGTERM or SIGINT end the loop in good order, and a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del frame
+        signal.signal(number, before[signal.Signals(number)])
+        stop()
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

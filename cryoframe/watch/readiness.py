@@ -1,0 +1,164 @@
+"""When a file counts as complete: rules over what was seen, with the clock handed in. Touches no disk.
+
+Layers: (a) the name, (b) a positive marker, (c) the same size and mtime in two looks and for the settling time,
+(d) structure and frame count, (e) identity after reading. Neither age nor "no event for a while" proves anything.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from cryoframe.kernel.config import WatchConfig
+from cryoframe.kernel.state import FileRow
+from cryoframe.watch.scanner import Look, Seen
+
+TEMPORARY = ("*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*~", "~$*", "*downloading")
+PATTERNS = {
+    "Movie": ("*.mrc", "*.mrcs", "*.tif", "*.tiff", "*.eer"),
+    "Micrograph": ("*.mrc", "*.tif", "*.tiff", "*.png"),
+}
+SIDE_CARS = (".mdoc", ".xml")
+#: A file whose header states its size can be judged; a TIFF or EER movie is valid after every frame.
+SIZE_IN_HEADER = (".mrc", ".mrcs")
+#: Settling time of a file that a marker says is whole.
+QUICK_S = 2.0
+VANISHED = "vanished before it was complete"
+UNREADABLE = "Unreadable"
+PENDING = ("waiting", "settling", "superseded")
+STATUSES = (*PENDING, "incomplete", "admitted", "rejected", "ignored", "duplicate")
+_STATUS_OF_ROW = {"settled": "admitted", "duplicate": "duplicate", "ignored": "ignored", "rejected": "rejected"}
+
+
+@dataclass
+class Entry:
+    """One file under a root and how far it is."""
+
+    path: str
+    status: str = "waiting"
+    reason: str = ""
+    size: int = -1
+    mtime_ns: int = 0
+    #: 0 = not known (after a restart).
+    ctime_ns: int = 0
+    #: Size and mtime that the journal has.
+    announced: tuple[int, int] = (-1, 0)
+    look: Look | None = None
+    n_looks: int = 0
+    stable_since_s: float = 0.0
+    first_s: float = 0.0
+    #: Renamed here after it had been written under a temporary name.
+    renamed_in: bool = False
+    #: Waits for something other than itself (a side-car, permission); does not keep the session open.
+    held: bool = False
+    #: Admitted without the side-car that was hoped for.
+    bare: bool = False
+    not_before_s: float = 0.0
+
+    @classmethod
+    def of(cls, row: FileRow) -> Entry:
+        """Take up a file where an earlier process left it."""
+        status = _STATUS_OF_ROW.get(row.status, "waiting")
+        if row.status == "rejected" and row.reason.startswith("Incomplete"):
+            status = "incomplete"
+        return cls(row.path, status, row.reason, row.size, row.mtime_ns, announced=(row.size, row.mtime_ns))
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it is still to be decided."""
+        return self.status in PENDING
+
+    def is_as(self, seen: Seen) -> bool:
+        """Whether the entry is what was seen; the ctime tells a rewriting that put size and mtime back."""
+        same = (self.size, self.mtime_ns) == (seen.size, seen.mtime_ns)
+        return same and self.ctime_ns in (0, seen.ctime_ns)
+
+    def note(self, seen: Seen) -> None:
+        """Take over what was seen."""
+        self.size, self.mtime_ns, self.ctime_ns = seen.size, seen.mtime_ns, seen.ctime_ns
+
+    def reopen(self, now_s: float) -> None:
+        """Start judging anew."""
+        self.status = "superseded" if self.status in ("admitted", "duplicate", "superseded") else "waiting"
+        self.reason, self.look, self.n_looks, self.first_s = "", None, 0, now_s
+        self.held, self.bare, self.renamed_in, self.not_before_s = False, False, False, 0.0
+
+    def observe(self, look: Look, now_s: float) -> None:
+        """Take in a look at the opened file."""
+        if self.look is None or look[:2] != self.look[:2]:
+            self.n_looks, self.stable_since_s = 0, now_s
+        self.look, self.n_looks = look, self.n_looks + 1
+        self.size, self.mtime_ns, self.ctime_ns = look.size, look.mtime_ns, look.ctime_ns
+        self.held = False
+        if self.status == "waiting":
+            self.status = "settling"
+
+    def remaining_s(self, required_s: float, now_s: float) -> float:
+        """How long the file has to stay as it is."""
+        if self.n_looks < 2:
+            return max(required_s, 1e-3)
+        return self.stable_since_s + required_s - now_s
+
+
+def required_s(config: WatchConfig, entry: Entry, kind: str, *, expected: bool, confirmed: bool) -> float:
+    """Return the settling time.
+
+    Parameters
+    ----------
+    config
+        Times from ``[watch]``.
+    entry
+        The file.
+    kind
+        ``Movie`` or ``Micrograph``.
+    expected
+        The number of frames it must have is known.
+    confirmed
+        A side-car written after the last frame says that the file is done.
+    """
+    if entry.look is not None and entry.look.hole:
+        return config.long_settle_s
+    if entry.renamed_in or confirmed:
+        return min(QUICK_S, config.settle_s)
+    suffix = PurePosixPath(entry.path).suffix.lower()
+    judged = kind != "Movie" or suffix in SIZE_IN_HEADER or expected
+    return config.settle_s if judged else config.long_settle_s
+
+
+def rule_against(path: str, seen: Seen, patterns: Sequence[str]) -> str:
+    """Return the rule by which a file is not meant for processing, or an empty text."""
+    parts = PurePosixPath(path).parts
+    name = parts[-1]
+    if seen.kind != "file":
+        return "a symbolic link" if seen.kind == "link" else "not a regular file"
+    if any(part.startswith(".") for part in parts):
+        return "hidden"
+    if matched := next((rule for rule in TEMPORARY if fnmatch.fnmatchcase(name.lower(), rule)), ""):
+        return f"temporary name ({matched})"
+    if not any(_matches(path, pattern) for pattern in patterns):
+        return "a side-car" if name.lower().endswith(SIDE_CARS) else "matches no pattern"
+    return ""
+
+
+def is_temporary(rule: str) -> bool:
+    """Whether the rule says that the file may yet get its final name."""
+    return rule == "hidden" or rule.startswith("temporary")
+
+
+def side_cars(path: str) -> Iterator[str]:
+    """Yield the names a side-car of the file may have, beside it."""
+    yield f"{path}.mdoc"
+    for suffix in SIDE_CARS:
+        yield str(PurePosixPath(path).with_suffix(suffix))
+
+
+def owners(side_car: str, known: Iterable[str]) -> list[str]:
+    """Return those of the known files that a side-car may belong to."""
+    return [path for path in known if side_car in side_cars(path)]
+
+
+def _matches(path: str, pattern: str) -> bool:
+    subject = path if "/" in pattern else PurePosixPath(path).name
+    return fnmatch.fnmatchcase(subject, pattern) or fnmatch.fnmatchcase(subject.lower(), pattern)

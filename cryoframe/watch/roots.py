@@ -1,0 +1,196 @@
+"""The files of one root: what a rescan changes, what looks at them show, what is to be said. Admits nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from cryoframe.errors import EnvironmentFault
+from cryoframe.kernel.config import WatchConfig
+from cryoframe.kernel.events import FileEvent, FileIgnored, FileRejected, FileSeen, Value
+from cryoframe.kernel.state import FileRow
+from cryoframe.watch.readiness import (
+    PATTERNS,
+    SIDE_CARS,
+    UNREADABLE,
+    VANISHED,
+    Entry,
+    is_temporary,
+    rule_against,
+    side_cars,
+)
+from cryoframe.watch.scanner import Changes, Look, Scanner, Seen
+
+Said = tuple[type[FileEvent], dict[str, Value]]
+_BATCH = 2000
+
+
+class Root:
+    """One watched folder.
+
+    Parameters
+    ----------
+    folder
+        The root; only ever read.
+    kind
+        What its files are: ``Movie`` or ``Micrograph``.
+    config
+        The ``[watch]`` section.
+    rows
+        What the journal says of its files.
+    scanner
+        Looks at the disk.
+    """
+
+    def __init__(
+        self, folder: Path, kind: str, config: WatchConfig, rows: Iterable[FileRow], *, scanner: Scanner | None = None
+    ) -> None:
+        self.folder, self.kind, self.config = folder, kind, config
+        self.entries = {row.path: Entry.of(row) for row in rows}
+        self._open = {path: entry for path, entry in self.entries.items() if entry.is_pending}
+        for entry in self._open.values():
+            entry.first_s = time.monotonic()
+        #: Why the root cannot be scanned now, or empty.
+        self.offline = ""
+        self.unreadable: tuple[str, ...] = ()
+        self.scanner = scanner or Scanner(folder)
+        self._patterns = config.patterns or PATTERNS[kind]
+        self._on_disk: set[str] = set()
+        self._temporary: dict[int, int] = {}
+        self._n_files = 0
+
+    # -- the rescan ---------------------------------------------------------------------------------------------
+    def rescan(self, now_s: float) -> tuple[bool, list[Said]]:
+        """Look through the tree; returns whether anything changed, and what is to be said.
+
+        An outage sets `offline` and says nothing of the files.
+        """
+        try:
+            changes = self.scanner.scan()
+        except EnvironmentFault as error:
+            self.offline = str(error.what)
+            return False, []
+        self.offline, self.unreadable, self._n_files = "", tuple(changes.unreadable), changes.n_files
+        said = list(self._reconcile(changes, now_s))
+        return bool(changes.changed or changes.gone), said
+
+    def _reconcile(self, changes: Changes, now_s: float) -> Iterator[Said]:
+        if changes.fresh:
+            self._on_disk = set()
+        self._on_disk.update(changes.changed)
+        self._on_disk.difference_update(changes.gone)
+        for path, seen in changes.changed.items():
+            yield from self._changed(path, seen, now_s, fresh=changes.fresh)
+        gone = self.entries.keys() - self._on_disk if changes.fresh else changes.gone
+        for path in sorted(gone):
+            entry = self.entries[path]
+            if entry.is_pending:
+                entry.status, entry.reason = "ignored", VANISHED
+                yield FileIgnored, {**self._place(path), "rule": VANISHED}
+
+    def _changed(self, path: str, seen: Seen, now_s: float, *, fresh: bool) -> Iterator[Said]:
+        entry = self.entries.get(path)
+        if entry is None or (entry.status == "ignored" and entry.reason == VANISHED):
+            yield from self._appeared(path, seen, now_s)
+        elif entry.status == "ignored":
+            entry.note(seen)
+            self._remember(entry.reason, seen)
+        elif entry.is_as(seen) and not (fresh and entry.reason.startswith(UNREADABLE)):
+            entry.note(seen)
+        else:
+            decided = not entry.is_pending
+            entry.note(seen)
+            if decided:
+                yield self._reopened(entry, now_s)
+        if path.lower().endswith(SIDE_CARS) and not fresh:
+            yield from self._side_car_changed(path, now_s)
+
+    def _appeared(self, path: str, seen: Seen, now_s: float) -> Iterator[Said]:
+        entry = self.entries[path] = Entry(path, first_s=now_s)
+        entry.note(seen)
+        rule = rule_against(path, seen, self._patterns)
+        if rule:
+            entry.status, entry.reason = "ignored", rule
+            self._remember(rule, seen)
+            yield FileIgnored, {**self._place(path), "rule": rule}
+            return
+        self._open[path] = entry
+        entry.renamed_in = self._temporary.pop(seen.inode, -1) == seen.size
+        yield self.announce(entry)
+
+    def _remember(self, rule: str, seen: Seen) -> None:
+        """Note the inode and size of a temporary file, to recognise it under its final name."""
+        if is_temporary(rule) and seen.kind == "file":
+            self._temporary[seen.inode] = seen.size
+
+    def _side_car_changed(self, side_car: str, now_s: float) -> Iterator[Said]:
+        folder, name = PurePosixPath(side_car).parent, PurePosixPath(side_car)
+        stems = {str(folder / name.stem), *(str(folder / f"{name.stem}{s.lstrip('*')}") for s in self._patterns)}
+        for path in sorted(stems & self.entries.keys()):
+            entry = self.entries[path]
+            if side_car in side_cars(path) and (entry.status == "incomplete" or entry.bare):
+                yield self._reopened(entry, now_s)
+
+    def _reopened(self, entry: Entry, now_s: float) -> Said:
+        entry.reopen(now_s)
+        self._open[entry.path] = entry
+        return self.announce(entry)
+
+    # -- the looks -----------------------------------------------------------------------------------------------
+    def look(self, now_s: float) -> list[Said]:
+        """Open every file that is still to be decided and see how it is."""
+        due = [entry.path for entry in self.pending() if entry.not_before_s <= now_s]
+        said: list[Said] = []
+        for start in range(0, 0 if self.offline else len(due), _BATCH):
+            try:
+                looks = self.scanner.look(due[start : start + _BATCH])
+            except EnvironmentFault as error:
+                self.offline = str(error.what)
+                break
+            for path, look in looks.items():
+                said += self._looked(self.entries[path], look, now_s)
+        return said
+
+    def _looked(self, entry: Entry, look: Look | str, now_s: float) -> list[Said]:
+        if isinstance(look, Look):
+            entry.observe(look, now_s)
+            return []
+        entry.look, entry.n_looks, entry.reason, entry.held = None, 0, look, True
+        if entry.path not in self._on_disk or now_s - entry.first_s < self.config.settle_s:
+            return []
+        return [self.reject(entry, UNREADABLE, look)]
+
+    def pending(self) -> list[Entry]:
+        """Return the files that are still to be decided, in the order in which they came."""
+        self._open = {path: entry for path, entry in self._open.items() if entry.is_pending}
+        return list(self._open.values())
+
+    # -- saying --------------------------------------------------------------------------------------------------
+    def announce(self, entry: Entry) -> Said:
+        """Say that the file is there, of this size."""
+        entry.announced = (entry.size, entry.mtime_ns)
+        return FileSeen, {**self._place(entry.path), "size": entry.size, "mtime_ns": entry.mtime_ns}
+
+    def reject(self, entry: Entry, kind: str, reason: str) -> Said:
+        """Say that the file cannot be used as it is."""
+        entry.status = "incomplete" if kind == "Incomplete" else "rejected"
+        entry.reason = f"{kind}: {reason}"
+        return FileRejected, {**self._place(entry.path), "kind": kind, "reason": reason}
+
+    def counts(self) -> Counter[str]:
+        """Return how many files have each status."""
+        return Counter(entry.status for entry in self.entries.values())
+
+    def is_accounted_for(self) -> bool:
+        """Whether every file on the disk has an entry, and no other is believed to be there."""
+        return bool(self.offline) or (len(self._on_disk) == self._n_files and self._on_disk <= self.entries.keys())
+
+    def path(self, entry: Entry) -> Path:
+        """Return where the file lies."""
+        return self.folder / entry.path
+
+    def _place(self, path: str) -> dict[str, Value]:
+        return {"path": path, "root": os.fspath(self.folder)}

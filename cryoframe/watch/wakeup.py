@@ -1,0 +1,107 @@
+"""A flag that rises when something may have landed. A hint only: nothing depends on its rising.
+
+Kernel events are lost in bursts, on shares, past limits; the rescan finds what they miss. The one door to watchdog.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from cryoframe.kernel.database import NETWORK_FILE_SYSTEMS, file_system
+
+_HINTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent,
+]  # fmt: skip
+
+
+class _Raise(FileSystemEventHandler):
+    """Does nothing but raise the flag: what fails here would end the observer."""
+
+    def __init__(self, flag: threading.Event) -> None:
+        self._flag = flag
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        del event
+        self._flag.set()
+
+
+class Wakeup:
+    """Waits for hints.
+
+    Parameters
+    ----------
+    folders
+        Roots to be watched.
+    mode
+        ``native``, ``polling`` (no hints, only the regular rescan), or ``auto``: native where the file system is local.
+    """
+
+    def __init__(self, folders: Iterable[Path], mode: str) -> None:
+        self._flag = threading.Event()
+        self._folders = [folder for folder in folders if mode == "native" or (mode == "auto" and _is_local(folder))]
+        self._observer: BaseObserver | None = None
+        #: Why there are no hints, if there are none.
+        self.note = "" if self._folders else "polling only"
+
+    def tend(self) -> None:
+        """Start the observer, or start it anew if it died or a root came back."""
+        alive = self._observer is not None and all(
+            thread.is_alive() for thread in (self._observer, *self._observer.emitters)
+        )
+        if alive or not self._folders:
+            return
+        self.close()
+        observer = Observer()
+        try:
+            for folder in self._folders:
+                observer.schedule(_Raise(self._flag), os.fspath(folder), recursive=True, event_filter=_HINTS)
+            observer.start()
+        except (OSError, RuntimeError) as error:
+            self.note = f"polling only ({error})"
+            with contextlib.suppress(RuntimeError):
+                observer.unschedule_all()
+            return
+        self._observer, self.note = observer, ""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return at a hint, at once if there was one since the last call, or after `timeout_s`."""
+        woken = self._flag.wait(timeout_s)
+        self._flag.clear()
+        return woken
+
+    def wake(self) -> None:
+        """Raise the flag."""
+        self._flag.set()
+
+    def close(self) -> None:
+        """Stop watching."""
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            with contextlib.suppress(RuntimeError, OSError):
+                observer.stop()
+                observer.join(2.0)
+
+
+def _is_local(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        kind, _ = file_system(
+            folder.resolve(), Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+        )
+        return kind not in NETWORK_FILE_SYSTEMS and not kind.startswith("fuse.")
+    return False
