@@ -1,0 +1,1 @@
+"""Particle extraction; cutting and normalising are in ``cryoframe.numerics``."""
