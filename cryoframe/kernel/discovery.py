@@ -60,11 +60,11 @@ def scan() -> tuple[Offer, ...]:
     it read everything anew with ``importlib.metadata``, which skips what it cannot read.
     """
     if os.environ.get("CRYOFRAME_DISCOVERY") == "patient":
-        return _offers(_patient_rows())
+        return _offers(patient_rows())
     try:
-        return _offers(list(_fast_rows()))
+        return _offers(list(fast_rows()))
     except (configparser.Error, UnicodeDecodeError):
-        return _offers(_patient_rows())
+        return _offers(patient_rows())
 
 
 def local_offers(files: Iterable[Path]) -> tuple[Offer, ...]:
@@ -89,7 +89,8 @@ def normalise(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _fast_rows() -> Iterator[_Row]:
+def fast_rows() -> Iterator[_Row]:
+    """Read with ``entrypoints``; raises what a malformed neighbour makes it raise."""
     import entrypoints
 
     for parser, distribution in entrypoints.iter_files_distros():
@@ -99,7 +100,8 @@ def _fast_rows() -> Iterator[_Row]:
                     yield section, name, target, distribution.name, distribution.version or ""
 
 
-def _patient_rows() -> list[_Row]:
+def patient_rows() -> list[_Row]:
+    """Read with ``importlib.metadata``, distribution by distribution."""
     import importlib.metadata
 
     rows: list[_Row] = []

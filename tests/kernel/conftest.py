@@ -19,8 +19,8 @@ def no_discovery(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> list[object]:
         raise AssertionError("this test may not look for installed plugins")
 
-    monkeypatch.setattr(discovery, "_fast_rows", refuse)
-    monkeypatch.setattr(discovery, "_patient_rows", refuse)
+    monkeypatch.setattr(discovery, "fast_rows", refuse)
+    monkeypatch.setattr(discovery, "patient_rows", refuse)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_an_offer_has_hook_name_target_and_normalised_distribution(site: Path) -
 def test_a_malformed_neighbour__does_not_hide_the_others(site: Path, kind: str) -> None:
     install(site, "broken", "0.1", MALFORMED[kind])
     with pytest.raises((discovery.configparser.Error, UnicodeDecodeError)):
-        list(discovery._fast_rows())
+        list(discovery.fast_rows())
     assert ("estimate_ctf", "powerfit") in found()
 
 

@@ -1,0 +1,87 @@
+"""``cryoframe run``: runs a configuration until nothing is left to do."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cryoframe.cli.output import complain, emit, json_flag, say
+
+if TYPE_CHECKING:
+    from cryoframe.kernel.config import RunConfig
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("config", type=Path, metavar="FILE.toml", help="the configuration")
+    change_flags(parser)
+    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the report here when done")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    json_flag(parser)
+
+
+def change_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that go before the configuration."""
+    parser.add_argument("--workers", type=int, metavar="N", help="attempts at a time")
+    parser.add_argument("--executor", choices=("inline", "processes"), help="where attempts run")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:n")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run; 1 when something was given up or refused."""
+    from cryoframe.kernel.run import Run
+    from cryoframe.view.live import live_progress
+
+    with Run.open(changed(options)) as opened:
+        for line in opened.plan().explain():
+            complain(line) if not options.quiet and line.startswith(("problem", "  note")) else None
+        with nullcontext() if options.quiet else live_progress(opened.bus):
+            opened.execute()
+        if options.report:
+            from cryoframe.view.report import write_report
+
+            write_report(opened, options.report)
+        status = opened.status()
+    return conclude(status, options)
+
+
+def changed(options: argparse.Namespace) -> RunConfig:
+    """Return the configuration with what the command line changes."""
+    import dataclasses
+
+    from cryoframe.errors import ConfigError
+    from cryoframe.kernel.config import load
+    from cryoframe.kernel.device import check_name
+
+    config = load(options.config)
+    given = {name: getattr(options, name) for name in ("workers", "executor", "device")}
+    if given["workers"] is not None and given["workers"] < 1:
+        raise ConfigError(f"--workers is {given['workers']}", expected="more than 0")
+    if given["device"] is not None:
+        check_name(given["device"])
+    return dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def conclude(status: dict[str, Any], options: argparse.Namespace) -> int:
+    """Say how it went."""
+    if options.json:
+        emit(status)
+    else:
+        write(status)
+    return int(bool(status["given_up"]) or "rejected" in status["files"])
+
+
+def write(status: dict[str, Any]) -> None:
+    """Write a run's status for people."""
+    from cryoframe.view.tables import show
+
+    say(f"{status['name']}: {status['folder']}")
+    if status["files"]:
+        say("files: " + ", ".join(f"{count} {name}" for name, count in status["files"].items()))
+    names = sorted({name for counts in status["tasks"].values() for name in counts})
+    if names:
+        show(["stage", *names], [[stage, *(counts.get(n) for n in names)] for stage, counts in status["tasks"].items()])
+    for stage, item, reason in status["given_up"]:
+        complain(f"given up: {stage} {item}: {reason}")
