@@ -1,0 +1,1 @@
+"""Running other programs under supervision; no knowledge of products."""

@@ -1,0 +1,1 @@
+"""Bytes ⇄ products: MRC, STAR, and the folder a product is kept in."""

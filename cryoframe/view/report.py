@@ -25,7 +25,7 @@ STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}
 h1{font-size:1.6em}h2{border-bottom:1px solid #ccc;margin-top:2em;padding-bottom:.2em}
 figure{display:inline-block;vertical-align:top;margin:.5em 1em .5em 0;max-width:100%}
-figcaption{color:#555;font-size:.88em;max-width:640px}img,svg{max-width:100%;height:auto}
+figcaption{color:#555;font-size:.88em;max-width:640px}svg,img{max-width:100%;height:auto}
 svg.plot{width:520px}svg.wide{width:640px}img.pixels{image-rendering:pixelated}
 svg text{font:11px system-ui,sans-serif;fill:#333}svg .mid{text-anchor:middle}svg .end{text-anchor:end}
 svg .rim{fill:none;stroke:#999}svg .level{stroke:#888;stroke-dasharray:4 3}
