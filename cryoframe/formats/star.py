@@ -261,7 +261,7 @@ def _checked_name(name: str) -> str:
     return "_" + name
 
 
-_PLAIN = re.compile(r"[^\s'\"#;_][^\s]*$")
+_PLAIN = re.compile(r"[^\s'\"#;_\0][^\s\0]*$")
 
 
 def _quoted(values: Sequence[str]) -> list[str]:

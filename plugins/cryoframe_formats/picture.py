@@ -147,7 +147,8 @@ def _check_png(raw: bytes, path: str) -> tuple[tuple[int, int], int]:
 def _check_jpeg(raw: bytes, path: str) -> tuple[tuple[int, int], int]:
     frame: tuple[int, ...] = ()
     offset = 2
-    for marker, offset, content in _jpeg_segments(raw, path):
+    for marker, start, content in _jpeg_segments(raw, path):
+        offset = start
         if marker in _FRAME_MARKERS and len(content) >= 6:
             frame = struct.unpack_from(">BHHB", content)
     if raw.rfind(b"\xff\xd9", max(offset, len(raw) - 4096)) < 0:
