@@ -95,12 +95,14 @@ class Ledger:
         for name, source in node.wires.items():
             parts = self._parts(node, unit, source, left_out, live=live)
             if not parts:
-                return self._wait(node, unit)
+                self._wait(node, unit)
+                return None
             wires[name] = parts
             for update in source.updates:
                 known = self._fresh(update.origin, SET)
                 if known is None:
-                    return self._wait(node, unit)
+                    self._wait(node, unit)
+                    return None
                 updates.append((str(self._folder(update.origin, known.key)), update.field))
                 wires[f"{name}+{update}"] = [_Part(known.digest)]
         if node.domain == "set" and live and not self._enough(node, wires):

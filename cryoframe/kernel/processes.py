@@ -94,25 +94,20 @@ class Processes:
         """End every attempt and helper."""
         for key in list(self._zygotes):
             self._end(key)
-        for process, control in self._first.values():
-            control.close()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._first.clear()
+        for python in list(self._first):
+            self._bury(python)
         self._selector.close()
 
     def _zygote(self, job: Job) -> _Zygote:
         key = (job.python or sys.executable, job.offer)
         if key not in self._zygotes:
+            parent = self._parent(job)
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 try:
-                    socket.send_fds(self._parent(job), [b"{}"], [theirs.fileno()])
+                    socket.send_fds(parent, [b"{}"], [theirs.fileno()])
                 except OSError:  # it died since; the next one is as good
-                    self._first.pop(key[0])[1].close()
+                    self._bury(key[0])
                     socket.send_fds(self._parent(job), [b"{}"], [theirs.fileno()])
             self._zygotes[key] = _Zygote(ours)
             self._selector.register(ours, selectors.EVENT_READ, key)
@@ -122,28 +117,38 @@ class Processes:
         """Return the socket of an interpreter's first helper, started if need be."""
         python = job.python or sys.executable
         environment = os.environ | _SINGLE | {"NUMBA_NUM_THREADS": str(os.cpu_count() or 1)}
-        if job.python:
-            offers = [offer for offer in (job.offer, *job.services) if not offer.path]
-            tops = [offer.target.partition(":")[0].partition(".")[0] for offer in offers]
-            environment["PYTHONPATH"] = self._shim(python, tops)
-        if python not in self._first:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                self._first[python] = (self._popen(python, theirs.fileno(), environment), ours)
+        try:
+            if job.python:
+                offers = [offer for offer in (job.offer, *job.services) if not offer.path]
+                tops = [offer.target.partition(":")[0].partition(".")[0] for offer in offers]
+                environment["PYTHONPATH"] = self._shim(python, tops)
+            if python not in self._first:
+                self._first[python] = self._popen(python, environment)
+        except OSError as error:
+            raise EnvironmentFault(f"interpreter {python} cannot be started ({error.strerror})") from error
         return self._first[python][1]
 
-    def _popen(self, python: str, descriptor: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                [python, "-P", "-m", "cryoframe.kernel.zygote", str(descriptor)],
-                pass_fds=[descriptor],
+    def _popen(self, python: str, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            process = subprocess.Popen(
+                [python, "-P", "-m", "cryoframe.kernel.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=environment,
                 start_new_session=True,
                 cwd=self._folder or "/",
             )
-        except OSError as error:
-            raise EnvironmentFault(f"interpreter {python} cannot be started ({error.strerror})") from error
+        return process, ours
+
+    def _bury(self, python: str) -> None:
+        process, control = self._first.pop(python)
+        control.close()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def _shim(self, python: str, tops: Iterable[str]) -> str:
         """Return a path on which another interpreter finds those of our packages that it lacks, and nothing else."""

@@ -42,7 +42,9 @@ _ENVIRONMENT_ERRNOS = frozenset(
 )
 
 
-def attempt(job: Job, tell: Tell, is_cancelled: Callable[[], bool] = lambda: False) -> None:
+def attempt(
+    job: Job, tell: Tell, is_cancelled: Callable[[], bool] = lambda: False, *, plugins: Plugins | None = None
+) -> None:
     """Do what the job says and leave a result; whatever a plugin raises becomes part of the result.
 
     Parameters
@@ -53,10 +55,13 @@ def attempt(job: Job, tell: Tell, is_cancelled: Callable[[], bool] = lambda: Fal
         Receives progress and metrics while the stage runs.
     is_cancelled
         Asked whenever the stage reports.
+    plugins
+        What :func:`preload` returned for such a job.
     """
     folder = Path(job.folder)
+    plugins = plugins or plugins_of(job)
     try:
-        result = _asked(job) if job.describe else _run(job, tell, is_cancelled)
+        result = _asked(job, plugins) if job.describe else _run(job, plugins, tell, is_cancelled)
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a plugin are failures of the plugin
         (folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
         result = {"ok": False, "error_class": error_class(error), "message": f"{type(error).__name__}: {error}"}
@@ -75,22 +80,28 @@ def error_class(error: BaseException) -> str:
     return "bug"
 
 
-def preload(job: Job) -> None:
+def preload(job: Job) -> Plugins:
     """Import what attempts of this kind need, so that the processes forked from this one need not."""
-    plugins, _ = _load(job)
+    plugins = plugins_of(job)
+    plugins.load(job.offer)
     for hook in ("open_movie", "open_micrograph"):
         plugins.load_services(hook)
+    return plugins
 
 
-def _asked(job: Job) -> dict[str, Any]:
-    said = probe(job) if job.inputs else describe(job)
+def plugins_of(job: Job) -> Plugins:
+    """Return the plugins a job knows of, none of them imported yet."""
+    return Plugins((job.offer, *(offer for offer in job.services if offer != job.offer)))
+
+
+def _asked(job: Job, plugins: Plugins) -> dict[str, Any]:
+    said = probe(job, plugins) if job.inputs else describe(job, plugins)
     return {"ok": True, "n_os_threads": len(list(Path("/proc/self/task").iterdir())), **said}
 
 
-def probe(job: Job) -> dict[str, Any]:
+def probe(job: Job, plugins: Plugins) -> dict[str, Any]:
     """Read the header of a user's file and return what it says, without its pixels."""
     wanted = job.inputs[0]
-    plugins = Plugins((job.offer, *(offer for offer in job.services if offer != job.offer)))
     source = worker_inputs.read_first(plugins, f"open_{wanted.kind.lower()}", wanted.raw[0].path)
     ny_px, nx_px = source.shape_px
     facts = {"ny_px": int(ny_px), "nx_px": int(nx_px)}
@@ -100,9 +111,9 @@ def probe(job: Job) -> dict[str, Any]:
     return {"facts": facts, "device": "cpu"}
 
 
-def describe(job: Job) -> dict[str, Any]:
+def describe(job: Job, plugins: Plugins) -> dict[str, Any]:
     """Import the plugin, check it and its parameters, and return all that enters a key, without running it."""
-    _, plugin = _load(job)
+    plugin = plugins.load(job.offer)
     params = _params(job, plugin)
     # Resolved here and not by the runner: asking the driver starts threads, and may take the process down.
     got, why = device.resolve(job.device, plugin.devices)
@@ -117,11 +128,6 @@ def describe(job: Job) -> dict[str, Any]:
     }
 
 
-def _load(job: Job) -> tuple[Plugins, Plugin]:
-    plugins = Plugins((job.offer, *(offer for offer in job.services if offer != job.offer)))
-    return plugins, plugins.load(job.offer)
-
-
 def _params(job: Job, plugin: Plugin) -> Any:
     if plugin.params_class is None:
         return None
@@ -133,8 +139,8 @@ def _plain(params: object) -> dict[str, Any]:
     return asdict(params) if is_dataclass(params) and not isinstance(params, type) else {}
 
 
-def _run(job: Job, tell: Tell, is_cancelled: Callable[[], bool]) -> dict[str, Any]:
-    plugins, plugin = _load(job)
+def _run(job: Job, plugins: Plugins, tell: Tell, is_cancelled: Callable[[], bool]) -> dict[str, Any]:
+    plugin = plugins.load(job.offer)
     spec, params = stage_specs()[job.offer.hook], _params(job, plugin)
     inputs = worker_inputs.open_inputs(job, spec, plugins)
     notes = worker_results.Notes()

@@ -23,9 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryoframe.errors import Cancelled
 from cryoframe.kernel import worker
 from cryoframe.kernel.device import limit_threads
 from cryoframe.kernel.executor import LOG, Job
+from cryoframe.kernel.plugins import Plugins
 
 GRACE_S, TICK_S = 5.0, 0.1
 MAX_LOG_BYTES = 16 << 20
@@ -54,11 +56,12 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to understand
     running: dict[int, _Attempt] = {}
+    warm: list[Plugins] = []
     heard = [control.fileno(), bell]
     gc.freeze()
     while True:
         ready, _, _ = select.select(heard, [], [], TICK_S if running else None)
-        if control.fileno() in ready and not _order(control, running):
+        if control.fileno() in ready and not _order(control, running, warm):
             break
         if bell in ready:
             with contextlib.suppress(BlockingIOError):
@@ -73,7 +76,7 @@ def serve(control: socket.socket) -> None:
             os.wait()
 
 
-def _order(control: socket.socket, running: dict[int, _Attempt]) -> bool:
+def _order(control: socket.socket, running: dict[int, _Attempt], warm: list[Plugins]) -> bool:
     """Do one thing the runner asks for; False when it is gone."""
     packet, sockets, _, _ = socket.recv_fds(control, 1 << 16, 1)
     if not packet:
@@ -89,13 +92,13 @@ def _order(control: socket.socket, running: dict[int, _Attempt]) -> bool:
         return True
     if "preload" in order:
         with contextlib.suppress(Exception):  # a description did the same import and lived; if not, each does it again
-            worker.preload(Job.from_json(order["preload"]))
+            warm[:] = [worker.preload(Job.from_json(order["preload"]))]
             gc.freeze()
         return True
     job = Job.from_json(Path(order["job"]).read_text(encoding="utf-8"))
     zygote, pid = os.getpid(), os.fork()
     if pid == 0:
-        _child(control, order["ticket"], job, zygote)
+        _child(control, order["ticket"], job, zygote, *warm)
     running[pid] = _Attempt(order["ticket"], job, time.monotonic())
     return True
 
@@ -113,7 +116,7 @@ def _spawn(control: socket.socket, descriptor: int) -> None:
 
 
 # -- in the attempt's own process ------------------------------------------------------------------------------------
-def _child(control: socket.socket, ticket: str, job: Job, zygote: int) -> None:
+def _child(control: socket.socket, ticket: str, job: Job, zygote: int, *warm: Plugins) -> None:
     """Become a process of its own, do the attempt, and end without running anybody's exit handlers."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -121,9 +124,14 @@ def _child(control: socket.socket, ticket: str, job: Job, zygote: int) -> None:
             os._exit(1)
         os.setsid()
         stopped: list[int] = []
+
+        def interrupt(number: int, _: object) -> None:
+            stopped.append(number)
+            raise Cancelled("asked to stop")
+
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+        signal.signal(signal.SIGTERM, interrupt)
         _redirect(Path(job.folder) / LOG)
         _limit(job)
         if job.n_threads:
@@ -133,7 +141,7 @@ def _child(control: socket.socket, ticket: str, job: Job, zygote: int) -> None:
             with contextlib.suppress(OSError):  # progress is dropped rather than waited for
                 control.send(json.dumps({"ticket": ticket, **message}).encode(), socket.MSG_DONTWAIT)
 
-        worker.attempt(job, tell, lambda: bool(stopped))
+        worker.attempt(job, tell, lambda: bool(stopped), plugins=next(iter(warm), None))
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
@@ -245,11 +253,27 @@ def _status_MB(pid: int | str, *names: str) -> float:
     return sum(int(line.split()[1]) / 1024 for line in lines if line.partition(":")[0] in names)
 
 
+def _warm_up() -> None:
+    """Import, and use once, what nearly every attempt needs: the libraries load some of their parts at first use."""
+    import importlib
+
+    for name in (
+        "numpy.random",
+        "pyarrow.compute",
+        "pyarrow.ipc",
+        "cryoframe.kernel.hookspecs",
+        "cryoframe.formats.mrc",
+    ):
+        importlib.import_module(name)
+    import numpy as np
+
+    from cryoframe.data.tables import ParticleTable
+
+    np.random.default_rng(1).normal(size=4)
+    table = ParticleTable.from_columns({"particle_id": np.arange(3), "half": [1, 1, 2]})
+    ParticleTable.concat([table, table.select([0])]).column("half")
+
+
 if __name__ == "__main__":
-    import numpy
-    import pyarrow.ipc  # noqa: F401  warm what every attempt needs
-
-    from cryoframe.kernel import hookspecs  # noqa: F401
-
-    numpy.zeros(1)
+    _warm_up()
     serve(socket.socket(fileno=int(sys.argv[1])))

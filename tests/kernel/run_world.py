@@ -186,9 +186,10 @@ class World:
         for number in range(self.n_micrographs):
             self.micrograph(f"m{number}.mrc", seed=number)
         (self.folder / "reader.py").write_text(READER, encoding="utf-8")
+        files = ["reader.py", *(f"{name}.py" for name in self.stages)]
         lines = [
             f'[run]\nname = "w"\nfolder = "{self.out}"\nworkers = {self.workers}\nseed = {self.seed}',
-            f'executor = "{self.executor}"\n[plugins]\nfiles = {["reader.py", *(f"{name}.py" for name in self.stages)]}',
+            f'executor = "{self.executor}"\n[plugins]\nfiles = {files}',
             f'[micrographs]\nfiles = "raw/*.mrc"\npixel_size_A = {self.pixel_size_A}',
         ]
         for name in self.stages:

@@ -317,7 +317,8 @@ def test_particles_and_a_map_from_files__are_brought_into_the_store_once(tmp_pat
     rows = "".join(f"{at + 1}@p.mrcs mic{at % 2}.mrc 1 {10 * at}.0 {5 * at}.0\n" for at in range(5))
     star = (
         "data_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n_rlnVoltage #3\n"
-        "_rlnSphericalAberration #4\n_rlnAmplitudeContrast #5\n_rlnImagePixelSize #6\n_rlnMicrographOriginalPixelSize #7\n"
+        "_rlnSphericalAberration #4\n_rlnAmplitudeContrast #5\n_rlnImagePixelSize #6\n"
+        "_rlnMicrographOriginalPixelSize #7\n"
         "g1 1 200 1.4 0.1 2.0 1.0\n\n"
         "data_particles\n\nloop_\n_rlnImageName #1\n_rlnMicrographName #2\n_rlnOpticsGroup #3\n"
         f"_rlnCoordinateX #4\n_rlnCoordinateY #5\n{rows}"
