@@ -1,0 +1,43 @@
+"""``cryoframe watch``: processes files as they land, until a signal; what a stop interrupts is taken up again."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import nullcontext
+from pathlib import Path
+
+from cryoframe.cli.output import json_flag
+from cryoframe.errors import ConfigError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    from cryoframe.cli.run import change_flags
+
+    parser.add_argument("config", type=Path, metavar="FILE.toml", help="the configuration, with a [watch] section")
+    change_flags(parser)
+    parser.add_argument("--until-idle", type=float, metavar="s", help="end when nothing has changed for so long")
+    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the report here at the end")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    json_flag(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Watch; 1 when something was given up or refused."""
+    from cryoframe.cli.run import changed, conclude
+    from cryoframe.kernel.run import Run
+    from cryoframe.view.live import live_progress
+    from cryoframe.watch.daemon import watch
+
+    config = changed(options)
+    if not config.watch.folders:
+        raise ConfigError(f"{options.config} watches no folder", remedy='Add [watch] with folder = "…".')
+    with Run.open(config) as opened:
+        with nullcontext() if options.quiet else live_progress(opened.bus):
+            watch(opened, until_idle_s=options.until_idle)
+        if options.report:
+            from cryoframe.view.report import write_report
+
+            write_report(opened, options.report)
+        status = opened.status()
+    return conclude(status, options)
