@@ -32,7 +32,8 @@ def digest_file(path: Path) -> str:
 
 def digest_facts(facts: Mapping[str, object]) -> str:
     """Return the key of simple facts (numbers, strings, lists, mappings), whatever their order."""
-    return digest_bytes(json.dumps(facts, sort_keys=True, default=str, ensure_ascii=False).encode())
+    text = json.dumps(facts, sort_keys=True, default=str, ensure_ascii=False)
+    return digest_bytes(text.encode("utf-8", "surrogatepass"))  # file names need not be UTF-8
 
 
 def particle_id(micrograph_key: str, x_A: float, y_A: float, picker: str) -> int:
