@@ -107,8 +107,12 @@ class Child:
 
 def serve(answer: Callable[[Mapping[str, Any]], Answer], questions: IO[bytes] | None = None) -> None:
     """Answer the questions on stdin until the asking process is gone; what else is printed goes to stderr."""
-    with os.fdopen(os.dup(1), "wb") as out:
-        os.dup2(2, 1)
-        for line in questions or sys.stdin.buffer:
-            out.write(json.dumps(answer(json.loads(line))).encode() + b"\n")
-            out.flush()
+    out = os.dup(1)
+    os.dup2(2, 1)
+    for line in questions or sys.stdin.buffer:
+        said = memoryview(json.dumps(answer(json.loads(line))).encode() + b"\n")
+        try:
+            while said:
+                said = said[os.write(out, said) :]
+        except BrokenPipeError:
+            return

@@ -7,7 +7,7 @@ Layers: (a) the name, (b) a positive marker, (c) the same size and mtime in two 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -152,11 +152,6 @@ def side_cars(path: str) -> Iterator[str]:
     yield f"{path}.mdoc"
     for suffix in SIDE_CARS:
         yield str(PurePosixPath(path).with_suffix(suffix))
-
-
-def owners(side_car: str, known: Iterable[str]) -> list[str]:
-    """Return those of the known files that a side-car may belong to."""
-    return [path for path in known if side_car in side_cars(path)]
 
 
 def _matches(path: str, pattern: str) -> bool:
