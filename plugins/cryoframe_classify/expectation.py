@@ -109,6 +109,60 @@ def _balancing_prior(log_likelihood: Array, n_rounds: int = 30) -> Array:
     return log_prior
 
 
+def split(found: Assignment, n_classes: int, n_wanted: int) -> Assignment:
+    """Split the most populated classes: the half of the images that a class explains worst makes a new class.
+
+    References
+    ----------
+    Divisive clustering: Sorzano et al., J. Struct. Biol. 171, 197 (2010), doi:10.1016/j.jsb.2010.03.011.
+    """
+    labels, scores = found.class_ids[:, 0].copy(), found.scores[:, 0]
+    for new in range(n_classes, n_wanted):
+        count = np.bincount(labels, minlength=n_wanted)
+        members = np.flatnonzero(labels == int(count.argmax()))
+        worst = members[np.argsort(scores[members], kind="stable")[: len(members) // 2]]
+        labels[worst] = new
+    return Assignment(
+        labels[:, None], found.psi_deg[:, :1], found.shifts_px[:, :1], found.scores[:, :1], np.ones((len(labels), 1))
+    )
+
+
+def merge(found: Assignment, n_classes: int, n_wanted: int) -> Assignment:
+    """Dissolve the classes that are missed least: their images go to the class that explains them next best.
+
+    References
+    ----------
+    Definition: the loss of a class is what the scores of its images drop by without it.
+    """
+    for last in range(n_classes - 1, n_wanted - 1, -1):
+        best = found.class_ids[:, 0]
+        runner_up = np.where(found.class_ids[:, 1:] != best[:, None], found.scores[:, 1:], -np.inf).max(
+            axis=1, initial=0.0
+        )
+        loss = np.bincount(best, weights=found.scores[:, 0] - runner_up, minlength=last + 1)
+        gone = int(loss.argmin())
+        found = _without(found, gone, renamed=last)
+    return found
+
+
+def _without(found: Assignment, gone: int, *, renamed: int) -> Assignment:
+    """Candidates with class `gone` moved behind the others, and the class `renamed` given its number."""
+    is_gone = found.class_ids == gone
+    order = np.argsort(is_gone, axis=1, kind="stable")
+    line = np.arange(len(order))[:, None]
+    class_ids, share = found.class_ids[line, order], np.where(is_gone, 0.0, found.probability)[line, order]
+    # An image that had no other candidate goes wherever the renamed class goes, at no weight of its own.
+    class_ids = np.where(class_ids == renamed, gone, class_ids)
+    total = share.sum(axis=1, keepdims=True)
+    return Assignment(
+        class_ids,
+        found.psi_deg[line, order],
+        found.shifts_px[line, order],
+        found.scores[line, order],
+        np.where(total > 0, share / np.where(total > 0, total, 1.0), 1.0 / share.shape[1]),
+    )
+
+
 def average(images: Images, found: Assignment, n_classes: int, *, r_max: float) -> tuple[Array, Array]:
     """CTF-corrected averages of the classes, and their signal to noise ratio by ring.
 

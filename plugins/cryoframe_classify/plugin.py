@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from cryoframe import Classes2D, ClassTable, ParticleStack, ParticleTable, Stage
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, masks, pose_posterior, residuals
 from cryoframe.numerics.fourier import fft2_centred
-from cryoframe_classify.expectation import Assignment, Images, Sampling, assign, average, noise_left
+from cryoframe_classify.expectation import Assignment, Images, Sampling, assign, average, merge, noise_left, split
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +31,7 @@ class Params:
     start_resolution_A: float = 35.0  # finest spacing used in the first round
     finest_resolution_A: float = 12.0  # finest spacing used in the last rounds
     psi_step_deg: float = 6.0  # step of the in-plane angle
-    balance_frac: float = 1.0  # 1 = classes of equal size, 0 = as large as they grow
+    balance_frac: float = 0.5  # 1 = classes of equal size, 0 = as large as they grow
 
 
 @hookimpl
@@ -44,33 +44,55 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
     (2012), doi:10.1016/j.jsb.2012.09.006.
     """
     if not len(stack.particles):
-        raise InvalidInput("no particles to classify", remedy="Pick and extract particles first.")
+        raise InvalidInput("no particles to classify", expected="a stack of at least one")
+    given, stack = stack.particles, _usable(stack, ctx)
     n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
     n_classes = min(params.n_classes, len(stack.particles))
     ctfs, mask = _ctfs(stack), _mask(n, pixel, params)
-    averages, images = _start(stack, ctfs, n_classes, mask=mask, params=params, ctx=ctx)
+    images, found = _start(stack, ctfs, ctx)
+    averages, ssnr = average(images, found, 1, r_max=n * pixel / params.start_resolution_A)
     total = params.n_iterations * len(ctfs)
-    found, ssnr = None, np.zeros((n_classes, n // 2 + 1))
     for iteration in range(params.n_iterations):
         sampling = _sampling(iteration, n, pixel, params)
+        wanted = _classes_by(iteration, n_classes, n_images=len(ctfs), n_iterations=params.n_iterations)
+        if wanted != len(averages):
+            change = split if wanted > len(averages) else merge
+            found = change(found, len(averages), wanted)
+            averages, ssnr = average(images, found, wanted, r_max=1.3 * sampling.r_max)
         found = assign(
             images,
-            averages,
+            averages * mask,
             sampling,
-            centres_px=None if found is None else found.shifts_px[:, 0],
+            centres_px=found.shifts_px[:, 0],
             balance=params.balance_frac,
-            on_batch=partial(_report, ctx, iteration * len(ctfs), total, f"round {iteration + 1}"),
+            on_batch=partial(_report, ctx, iteration * len(ctfs), total, f"round {iteration + 1}, {wanted} classes"),
         )
         found = _within(found, n, pixel, params)
-        noise_power = noise_left(images, averages, found) if iteration else images.noise_power
+        noise_power = noise_left(images, averages * mask, found) if iteration else images.noise_power
         # From the first poses on, each image is masked where its particle is.
         transforms = pose_posterior.masked_transforms(stack.images, found.shifts_px[:, 0], mask)
         images = Images(transforms, ctfs, noise_power, float((mask**2).mean()))
-        averages, ssnr = average(images, found, n_classes, r_max=1.3 * sampling.r_max)
-        averages = averages * mask
-    if found is None:
-        raise InvalidInput(f"n_iterations is {params.n_iterations}", expected="at least 1")
-    return _products(stack, averages, ssnr, found)
+        averages, ssnr = average(images, found, wanted, r_max=1.3 * sampling.r_max)
+    ctx.report(total, total, f"{len(averages)} classes")
+    result = _products(stack, averages * mask, ssnr, found)
+    return replace(result, particles=_in_order_of(given, result.particles))
+
+
+def _usable(stack: ParticleStack, ctx: StageContext) -> ParticleStack:
+    """Particles with finite images in the order of their identities, so that the order they come in does not matter."""
+    ids = np.asarray(stack.particles.column("particle_id"))
+    finite = np.array([bool(np.isfinite(image).all()) for image in stack.images], dtype=bool)
+    if not finite.all():
+        ctx.drop([int(item) for item in ids[~finite]], "its image holds values that are not finite numbers")
+    rows = np.argsort(ids, kind="stable")
+    rows = rows[finite[rows]]
+    images = np.asarray(stack.images, dtype=np.float32)[rows]
+    return replace(stack, images=images, particles=stack.particles.select(rows))
+
+
+def _in_order_of(given: ParticleTable, result: ParticleTable) -> ParticleTable:
+    place = {int(item): row for row, item in enumerate(result.column("particle_id"))}
+    return result.select(np.array([place[int(i)] for i in given.column("particle_id") if int(i) in place], dtype=int))
 
 
 def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int) -> None:
@@ -88,35 +110,43 @@ def _range_px(n: int, pixel_size_A: float, params: Params) -> float:
 
 
 def _sampling(iteration: int, n: int, pixel_size_A: float, params: Params) -> Sampling:
-    """Resolution rises linearly in frequency over two thirds; all translations in the first two rounds only."""
+    """Resolution rises linearly in frequency over two thirds; all translations in the first three rounds only."""
     rise = min(1.0, iteration / max(1.0, 0.67 * params.n_iterations))
     low, high = (n * pixel_size_A / spacing for spacing in (params.start_resolution_A, params.finest_resolution_A))
     r_max = min(low + rise * (high - low), 0.48 * n)
     whole = _range_px(n, pixel_size_A, params)
-    if iteration < 2:
+    if iteration < 3:
         return Sampling(2.0 * params.psi_step_deg, whole, 2.0, r_max)
     return Sampling(params.psi_step_deg, 3.0, 1.0, r_max)
 
 
-def _start(
-    stack: ParticleStack, ctfs: Array, n_classes: int, *, mask: Array, params: Params, ctx: StageContext
-) -> tuple[Array, Images]:
-    """Averages of a random partition, at random in-plane angles, with noise from the images themselves."""
-    n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
+def _classes_by(iteration: int, n_classes: int, *, n_images: int, n_iterations: int) -> int:
+    """Classes double from one over six tenths of the rounds; few classes are reached from above, by merging.
+
+    Two classes alone often settle with the views mixed in both; eight hardly do.
+    """
+    n_peak = max(n_classes, min(8, n_images // 10, n_iterations // 3))
+    n_doublings = int(np.ceil(np.log2(n_peak))) if n_peak > 1 else 0
+    every = 0.6 * n_iterations / max(n_doublings, 1)
+    grown = min(n_peak, 2 ** min(n_doublings, int((iteration + 1) / every)))
+    merged = n_peak - max(0, iteration + 1 - int(0.65 * n_iterations))
+    last = iteration >= n_iterations - 1
+    return n_classes if last else min(grown, max(n_classes, merged))
+
+
+def _start(stack: ParticleStack, ctfs: Array, ctx: StageContext) -> tuple[Images, Assignment]:
+    """All images in one class, at random in-plane angles, with noise from the images themselves."""
     transforms = np.asarray(fft2_centred(np.asarray(stack.images, dtype=np.float32)), dtype=np.complex64)
     noise = residuals.group_spectra(residuals.power_by_ring(transforms), np.zeros(len(transforms), dtype=int))
-    images = Images(transforms, ctfs, noise, 1.0)
-    rng = ctx.rng
     m = len(transforms)
     found = Assignment(
-        rng.permutation(m)[:, None] % n_classes,
-        rng.uniform(-180.0, 180.0, (m, 1)),
+        np.zeros((m, 1), dtype=np.int64),
+        ctx.rng.uniform(-180.0, 180.0, (m, 1)),
         np.zeros((m, 1, 2)),
         np.zeros((m, 1)),
         np.ones((m, 1)),
     )
-    averages, _ = average(images, found, n_classes, r_max=n * pixel / params.start_resolution_A)
-    return averages * mask, images
+    return Images(transforms, ctfs, noise, 1.0), found
 
 
 def _within(found: Assignment, n: int, pixel_size_A: float, params: Params) -> Assignment:

@@ -43,6 +43,8 @@ def postprocess(half_maps: HalfMaps, mask: Mask, params: Params, ctx: StageConte
         raise InvalidInput(
             f"half-maps of {first.shape} and {second.shape} voxels, mask of {mask.data.shape}", expected="one box"
         )
+    if not (np.isfinite(first).all() and np.isfinite(second).all() and first.any() and second.any()):
+        raise InvalidInput("a half-map is empty or not finite", expected="two half-maps of the same molecule")
     pixel = half_maps.first.pixel_size_A
     table = fsc_table(
         first, second, np.asarray(mask.data, dtype=np.float32), pixel_size_A=pixel, params=params, ctx=ctx

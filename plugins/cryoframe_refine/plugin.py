@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume, hookimpl
+from cryoframe import Mask, ParticleStack, ParticleTable, Refinement, StageContext, Volume, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, filters, fsc, masks, reconstruction
 from cryoframe.numerics.symmetry import reduce_pose_error, rotation_matrices
@@ -56,6 +56,7 @@ def refine_3d(
     Gold standard: Scheres & Chen, Nat. Methods 9, 853 (2012), doi:10.1038/nmeth.2115. MAP reconstruction: Scheres,
     J. Struct. Biol. 180, 519 (2012), doi:10.1016/j.jsb.2012.09.006.
     """
+    given, stack = stack.particles, _usable(stack, ctx)
     geometry = _geometry(stack, reference, mask, params)
     halves = _halves(stack, reference, geometry, params)
     progress = _Progress(params.initial_low_pass_A, [])
@@ -87,7 +88,8 @@ def refine_3d(
             update(half, geometry, reconstruction.solve(part, ssnr=ssnr))
             for half, part in zip(found, sums, strict=True)
         ]
-        progress.rows.append((iteration + 1, resolution_A, angle, shift, time.process_time() - started))
+        progress.rows.append((iteration + 1, resolution_A, angle, shift))
+        ctx.metric(f"iteration_{iteration + 1}_cpu_s", time.process_time() - started, "s")
         ctx.log(f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å")
         settled = iteration >= params.n_whole and angle < params.stop_angle_deg
         improved = resolution_A < 0.98 * progress.resolution_A
@@ -97,7 +99,24 @@ def refine_3d(
     ctx.report(total, total, f"{progress.resolution_A:.1f} Å")
     result = assemble(stack, halves, sums, geometry=geometry, rows=progress.rows, provenance=reference.provenance)
     ctx.metric("resolution_A", result.fsc.resolution_A(0.143, curve="fsc_masked"), "A")
-    return result
+    return replace(result, particles=_in_order_of(given, result.particles))
+
+
+def _usable(stack: ParticleStack, ctx: StageContext) -> ParticleStack:
+    """Particles with finite images in the order of their identities, so that the order they come in does not matter."""
+    ids = np.asarray(stack.particles.column("particle_id"))
+    finite = np.array([bool(np.isfinite(image).all()) for image in stack.images], dtype=bool)
+    if not finite.all():
+        ctx.drop([int(item) for item in ids[~finite]], "its image holds values that are not finite numbers")
+    rows = np.argsort(ids, kind="stable")
+    rows = rows[finite[rows]]
+    images = np.asarray(stack.images, dtype=np.float32)[rows]
+    return replace(stack, images=images, particles=stack.particles.select(rows))
+
+
+def _in_order_of(given: ParticleTable, result: ParticleTable) -> ParticleTable:
+    place = {int(item): row for row, item in enumerate(result.column("particle_id"))}
+    return result.select(np.array([place[int(i)] for i in given.column("particle_id") if int(i) in place], dtype=int))
 
 
 def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int) -> None:

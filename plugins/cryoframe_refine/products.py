@@ -11,8 +11,8 @@ from cryoframe.numerics.rotations import matrix_to_euler
 from cryoframe_refine.half import Geometry, Half
 
 F32 = npt.NDArray[np.float32]
-#: Iteration, resolution [Å], change of orientation [deg] and of shift [Å], CPU seconds.
-Row = tuple[int, float, float, float, float]
+#: Iteration, resolution [Å], change of orientation [deg] and of shift [Å].
+Row = tuple[int, float, float, float]
 
 
 def assemble(
@@ -50,8 +50,10 @@ def assemble(
                 "iteration": np.array([row[0] for row in rows], dtype=np.int32),
                 **{
                     name: np.array([row[column] for row in rows], dtype=np.float32)
-                    for column, name in enumerate(("resolution_A", "angle_change_deg", "shift_change_A", "cpu_s"), 1)
+                    for column, name in enumerate(("resolution_A", "angle_change_deg", "shift_change_A"), 1)
                 },
+                # Times differ from run to run and results must not: they are reported as metrics.
+                "cpu_s": np.zeros(len(rows), dtype=np.float32),
             }
         ),
     )
