@@ -44,6 +44,11 @@ POSITION = ColumnGroup(
             axis_order="y is the slow axis",
             sign="grows with the row index",
         ),
+    ),
+)
+PICK_QUALITY = ColumnGroup(
+    "pick_quality",
+    (
         Column(
             "figure_of_merit",
             "float32",
@@ -129,8 +134,10 @@ POSE = ColumnGroup(
             sign=TO_IMAGE,
             source="rlnOriginYAngst",
         ),
-        Column("pose_score", "float32", "Posterior probability of the best pose, 0 to 1."),
     ),
+)
+POSE_QUALITY = ColumnGroup(
+    "pose_quality", (Column("pose_score", "float32", "Posterior probability of the best pose, 0 to 1."),)
 )
 CLASS = ColumnGroup(
     "class",
@@ -139,7 +146,9 @@ CLASS = ColumnGroup(
         Column("class_probability_frac", "float32", "Posterior probability of that class."),
     ),
 )
-PARTICLES = Schema("particles", 1, "particle_id", (IDENTITY,), (POSITION, IMAGE, CTF, POSE, CLASS))
+PARTICLES = Schema(
+    "particles", 1, "particle_id", (IDENTITY,), (POSITION, PICK_QUALITY, IMAGE, CTF, POSE, POSE_QUALITY, CLASS)
+)
 
 MOTION = Schema(
     "motion",

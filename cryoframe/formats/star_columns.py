@@ -107,6 +107,7 @@ def _records(
     _order_defocus(columns, flags)
     columns["optics_group"] = np.array([str(group["optics_group"]) for group in optics], object)[members]
     columns.update(_box_columns(optics, members, pixels))
+    _fill_defaults(columns)
     used |= {"rlnImageName"}
     rest = {name: values for name, values in block.columns.items() if name not in used}
     return ParticleRecords(columns, optics, rest, dialect, tuple(flags))
@@ -258,6 +259,19 @@ def _box_columns(
     if all("box_px" in group for group in optics):
         columns["box_px"] = np.array([int(group["box_px"]) for group in optics], np.int32)[members]
     return columns
+
+
+def _fill_defaults(columns: dict[str, Column]) -> None:
+    """Add what RELION takes as given where a file is silent: no astigmatism angle, no phase plate, no shift."""
+    for present, silent in (
+        ("defocus_u_A", ("defocus_angle_deg", "phase_shift_deg")),
+        ("psi_deg", ("rot_deg", "tilt_deg", "shift_x_A", "shift_y_A")),
+    ):
+        if present in columns:
+            for name in silent:
+                columns.setdefault(name, np.zeros(len(columns[present]), dtype=np.float64))
+    if "defocus_u_A" in columns:
+        columns.setdefault("defocus_v_A", columns["defocus_u_A"])
 
 
 def _order_defocus(columns: dict[str, Column], flags: list[str]) -> None:

@@ -94,8 +94,11 @@ def picks(shown: Shown) -> str:
         return f"<p>{len(table)} particles</p>"
     x, y = (table.floats(name) / shown.pixel_size_A for name in ("x_A", "y_A"))
     drawn = plots.marked_image(shown.micrograph, x, y, radius_px=max(_spacing(x, y) / 2, 8.0))
-    scores = plots.histogram(table.floats("figure_of_merit"), plots.Axes("figure of merit", "picks"))
-    return figure(drawn, f"{shown.name}: {len(table)} picks") + figure(scores, "Scores of the picks")
+    body = figure(drawn, f"{shown.name}: {len(table)} picks")
+    if table.has("pick_quality"):
+        scores = plots.histogram(table.floats("figure_of_merit"), plots.Axes("figure of merit", "picks"))
+        body += figure(scores, "Scores of the picks")
+    return body
 
 
 def particle_stack(shown: Shown) -> str:
