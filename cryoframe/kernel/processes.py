@@ -10,11 +10,12 @@ import selectors
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.discovery import Offer
@@ -43,6 +44,29 @@ class _Zygote:
         self.control.send(json.dumps(order).encode())
 
 
+@dataclass
+class _First:
+    """An interpreter's first helper, what it hears, and what it complains of."""
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    complaints: IO[bytes]
+
+    def last_words(self) -> str:
+        self.complaints.seek(0)
+        lines = self.complaints.read().decode("utf-8", "replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
+    def end(self) -> None:
+        self.control.close()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.complaints.close()
+
+
 class Processes:
     """One supervised process per attempt: deadline, memory cap, own session, closed stdin, captured log.
 
@@ -57,7 +81,7 @@ class Processes:
     def __init__(self, voice: Voice = mute, *, folder: Path | None = None) -> None:
         self._voice, self._folder = voice, folder
         self._zygotes: dict[Key, _Zygote] = {}
-        self._first: dict[str, tuple[subprocess.Popen[bytes], socket.socket]] = {}
+        self._first: dict[str, _First] = {}
         self._selector = selectors.DefaultSelector()
         self._n_jobs = 0
 
@@ -94,8 +118,9 @@ class Processes:
         """End every attempt and helper."""
         for key in list(self._zygotes):
             self._end(key)
-        for python in list(self._first):
-            self._bury(python)
+        for first in self._first.values():
+            first.end()
+        self._first.clear()
         self._selector.close()
 
     def _zygote(self, job: Job) -> _Zygote:
@@ -107,7 +132,7 @@ class Processes:
                 try:
                     socket.send_fds(parent, [b"{}"], [theirs.fileno()])
                 except OSError:  # it died since; the next one is as good
-                    self._bury(key[0])
+                    self._first.pop(key[0]).end()
                     socket.send_fds(self._parent(job), [b"{}"], [theirs.fileno()])
             self._zygotes[key] = _Zygote(ours)
             self._selector.register(ours, selectors.EVENT_READ, key)
@@ -126,29 +151,28 @@ class Processes:
                 self._first[python] = self._popen(python, environment)
         except OSError as error:
             raise EnvironmentFault(f"interpreter {python} cannot be started ({error.strerror})") from error
-        return self._first[python][1]
+        return self._first[python].control
 
-    def _popen(self, python: str, environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    def _popen(self, python: str, environment: dict[str, str]) -> _First:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the helper lives
+        try:
             process = subprocess.Popen(
                 [python, "-P", "-m", "cryoframe.kernel.zygote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stderr=complaints,
                 env=environment,
                 start_new_session=True,
                 cwd=self._folder or "/",
             )
-        return process, ours
-
-    def _bury(self, python: str) -> None:
-        process, control = self._first.pop(python)
-        control.close()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        except OSError:
+            ours.close()
+            complaints.close()
+            raise
+        finally:
+            theirs.close()
+        return _First(process, ours, complaints)
 
     def _shim(self, python: str, tops: Iterable[str]) -> str:
         """Return a path on which another interpreter finds those of our packages that it lacks, and nothing else."""
@@ -202,8 +226,9 @@ class Processes:
         zygote = self._zygotes.pop(key)
         self._selector.unregister(zygote.control)
         zygote.control.close()
+        words = f" ({key[0]}){self._first[key[0]].last_words()}" if zygote.jobs and key[0] in self._first else ""
         return [
-            Outcome(ticket, {}, "environment", f"the helper process of {job.offer.name} died")
+            Outcome(ticket, {}, "environment", f"the helper process of {job.offer.name} died{words}")
             for ticket, job in zygote.jobs.items()
         ]
 

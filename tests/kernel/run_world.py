@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 import ctypes, os, signal, subprocess, sys, time
 import numpy as np
-from cryoframe import *
+from cryoframe import (
+    ClassTable, Classes2D, Convention, CtfFit, Micrograph, ParticleStack, ParticleTable, StageContext, Volume, hookimpl
+)
 from cryoframe.data.images import MicrographSource
 from cryoframe.errors import *
 from cryoframe.formats import mrc
