@@ -100,8 +100,11 @@ def _cast(data: Array, mode: int) -> Array:
 
 
 def _statistics(stored: Array) -> tuple[float, float, float, float]:
-    """Min, max, mean, rms in float64, section by section; complex pixels have none (MRC2014: max < min)."""
-    if stored.dtype.kind == "c":
+    """Min, max, mean, rms in float64, section by section.
+
+    Complex and not-finite pixels have none, which MRC2014 writes as max < min, mean < both, rms < 0.
+    """
+    if stored.dtype.kind == "c" or not all(np.isfinite(section).all() for section in stored):
         return (0.0, -1.0, -2.0, -1.0)
     n = stored.size
     mean = sum(float(section.sum(dtype=np.float64)) for section in stored) / n

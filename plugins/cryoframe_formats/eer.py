@@ -25,6 +25,7 @@ from cryoframe_formats.xml_items import read_items
 DEFAULT_FRACTIONS: Final = 40
 UPSAMPLINGS: Final = (1, 2, 4)
 _LEGACY_END: Final = b"ThermoFisherECComprOK000"
+_LEFT_OVER: Final = "fill no fraction"
 _CODES: Final = (65000, 65001, 65002)
 
 
@@ -36,6 +37,8 @@ class EerMovie:
     pages: tuple[Page, ...]
     metadata: dict[str, str]
     """Items of the acquisition's XML, names as in the file."""
+    n_frames: int
+    """Number of fractions, all of equally many internal frames."""
     frames_per_fraction: int
     upsampling: int
     flags: tuple[str, ...] = ()
@@ -46,14 +49,9 @@ class EerMovie:
         return len(self.pages)
 
     @property
-    def n_frames(self) -> int:
-        """Number of whole fractions."""
-        return len(self.pages) // self.frames_per_fraction
-
-    @property
     def n_left_over(self) -> int:
         """Internal frames at the end that fill no fraction and are not used."""
-        return len(self.pages) % self.frames_per_fraction
+        return len(self.pages) - self.n_frames * self.frames_per_fraction
 
     @property
     def shape_px(self) -> tuple[int, int]:
@@ -82,10 +80,16 @@ class EerMovie:
         n = self.n_internal_frames
         if (frames_per_fraction is None) == (n_fractions is None):
             raise InvalidInput("name frames_per_fraction or n_fractions", expected="exactly one of them")
-        wanted = frames_per_fraction if frames_per_fraction is not None else n_fractions
+        wanted = frames_per_fraction if n_fractions is None else n_fractions
         if wanted is None or not 1 <= wanted <= n:
             raise InvalidInput(f"{wanted} for {n} internal frames", expected=f"1 to {n}")
-        return replace(self, frames_per_fraction=wanted if n_fractions is None else n // wanted)
+        other = n // wanted
+        n_frames, per_fraction = (other, wanted) if n_fractions is None else (wanted, other)
+        movie = replace(self, n_frames=n_frames, frames_per_fraction=per_fraction)
+        if not movie.n_left_over:
+            return movie
+        text = f"{movie.n_left_over} of {n} internal frames fill no fraction and are not used"
+        return replace(movie, flags=(*(flag for flag in self.flags if _LEFT_OVER not in flag), text))
 
     def read_internal(self, number: int) -> NDArray[np.bool_]:
         """Return where electrons fell in one internal frame (from 0)."""
@@ -135,8 +139,8 @@ def open_eer(
     path
         The file.
     n_fractions, frames_per_fraction
-        How to group the internal frames; default as many equal fractions as there are frames, at most 40. Frames
-        that fill no fraction are left over (``n_left_over``) and said so in ``flags``.
+        How to group the internal frames into fractions of equally many; by default as few frames a fraction as give
+        at most 40 fractions. Frames that fill none are left over (``n_left_over``) and said so in ``flags``.
     upsampling
         1, 2 or 4: pixels along an edge for each of the sensor's.
 
@@ -160,14 +164,10 @@ def open_eer(
     pages, flags = _event_pages(pages, name)
     metadata = _metadata(pages[0], name)
     _check_count(metadata, len(pages), name)
-    movie = EerMovie(name, pages, metadata, 1, upsampling, flags)
+    movie = EerMovie(name, pages, metadata, len(pages), 1, upsampling, flags)
     if n_fractions is None and frames_per_fraction is None:
-        n_fractions = min(DEFAULT_FRACTIONS, len(pages))
-    movie = movie.grouped(frames_per_fraction, n_fractions=n_fractions)
-    if movie.n_left_over:
-        text = f"{movie.n_left_over} of {len(pages)} internal frames fill no fraction and are not used"
-        movie = replace(movie, flags=(*flags, text))
-    return movie
+        frames_per_fraction = -(-len(pages) // DEFAULT_FRACTIONS)
+    return movie.grouped(frames_per_fraction, n_fractions=n_fractions)
 
 
 def is_eer(stream: BinaryIO, path: str) -> bool:

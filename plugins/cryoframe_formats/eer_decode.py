@@ -86,10 +86,11 @@ def _bits(raw: bytes, start: int, count: int) -> int:
 
 def _decode_fixed(raw: bytes, shape_px: tuple[int, int], upsampling: int) -> NDArray[np.bool_] | None:
     """Decode 8-bit runs that always carry their 4 position bits; None where the stream is not of that kind."""
-    pairs = np.frombuffer(raw[: len(raw) // 3 * 3], np.uint8).reshape(-1, 3)
+    pairs = np.frombuffer(raw + b"\0" * (-len(raw) % 3), np.uint8).reshape(-1, 3)
     tokens = np.empty(2 * len(pairs), np.uint16)
     tokens[0::2] = pairs[:, 0] | (pairs[:, 1].astype(np.uint16) & 0x0F) << 8
     tokens[1::2] = pairs[:, 1] >> 4 | pairs[:, 2].astype(np.uint16) << 4
+    tokens = tokens[: (len(raw) * 8 + 4) // 12]  # the last run needs no position
     runs = (tokens & 0xFF).astype(np.int64)
     steps = runs + (runs < 255)
     ends = np.cumsum(steps)

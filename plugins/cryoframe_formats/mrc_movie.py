@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoframe import FrameSource, hookimpl
-from cryoframe.errors import Incomplete, Unsupported
+from cryoframe.errors import Incomplete
 from cryoframe.formats import mrc
 from cryoframe.formats.mrc_header import MrcHeader, unpack_nibbles
 from cryoframe.formats.paths import open_regular
@@ -58,14 +58,11 @@ class MrcMovie:
 
 @hookimpl
 def open_movie(path: Path) -> FrameSource | None:
-    """Open a plain MRC stack of two or more frames; None for any other file."""
+    """Open a plain MRC stack of two or more frames; None for other files, transforms, and maps in other axis orders."""
     with open_regular(path) as stream:
         head = stream.read(1024)
     if head[208:211] != b"MAP":
         return None
     header = mrc.read_header(path)
-    if header.shape[0] < 2:
-        return None
-    if header.axis_order[2] != 3 or header.dtype.kind == "c":
-        raise Unsupported("frames are complex or not stacked along z", path=str(path), where="offset 64")
-    return MrcMovie(header)
+    stacked = header.shape[0] > 1 and header.axis_order[2] == 3 and header.dtype.kind != "c"
+    return MrcMovie(header) if stacked else None

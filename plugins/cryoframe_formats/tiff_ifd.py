@@ -217,7 +217,7 @@ def _entry(reader: _Reader, raw: bytes, number: int) -> tuple[int, Value | None]
     """Decode one entry; only tags of use here are fetched, and never more than the file can hold."""
     tag, kind = struct.unpack_from(reader.order + "HH", raw)
     count = struct.unpack_from(reader.order + ("Q" if reader.big else "I"), raw, 4)[0]
-    if tag not in _KEPT or kind not in _TYPES:
+    if kind not in _TYPES:
         return tag, None
     letters = _TYPES[kind]
     size = count * struct.calcsize("<" + letters)
@@ -225,16 +225,28 @@ def _entry(reader: _Reader, raw: bytes, number: int) -> tuple[int, Value | None]
     if size <= len(inline):
         payload = inline[:size]
     else:
-        if size > MAX_TEXT_BYTES:
-            raise reader.corrupt(f"tag {tag} of frame {number + 1} holds {count} values", 0, "at most 16 MiB")
         (at,) = struct.unpack(reader.order + ("Q" if reader.big else "I"), inline)
-        payload = reader.take(at, size, f"tag {tag}", number)
+        payload = _payload(reader, (tag, at, size), number)
+    if tag not in _KEPT:
+        return tag, None
     if letters in ("s", "B") and (kind in (2, 7) or tag == EER_XML):
         return tag, payload.rstrip(b"\0")
     values = struct.unpack(f"{reader.order}{count * len(letters)}{letters[0]}", payload)
     if len(letters) == 2:
         return tag, tuple(a / b if b else 0.0 for a, b in zip(values[::2], values[1::2], strict=True))
     return tag, values
+
+
+def _payload(reader: _Reader, place: tuple[int, int, int], number: int) -> bytes:
+    """Fetch a value kept outside the directory; of one that is of no use only see that it is there."""
+    tag, at, size = place
+    if at + size > reader.size:
+        raise reader.short(f"tag {tag}", at + size, number)
+    if tag not in _KEPT:
+        return b""
+    if size > MAX_TEXT_BYTES:
+        raise reader.corrupt(f"tag {tag} of frame {number + 1} holds {size} bytes", at, "at most 16 MiB")
+    return reader.take(at, size, f"tag {tag}", number)
 
 
 def _checked(reader: _Reader, page: Page) -> Page:

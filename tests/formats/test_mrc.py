@@ -291,3 +291,10 @@ def test_relion_reads_our_map__with_its_size_pixel_and_statistics(tmp_path: Path
     assert float(found.group(2)) == pytest.approx(float(array.mean()), abs=1e-4)
     assert float(found.group(3)) == pytest.approx(float(array.std(ddof=1)), rel=1e-3)
     assert float(found.group(4)) == 1.5
+
+
+def test_pixels_that_are_not_finite__leave_the_statistics_undetermined(tmp_path: Path) -> None:
+    array = np.array([[1.0, np.nan], [np.inf, 2.0]], np.float32)
+    header = mrc.write(tmp_path / "a.mrc", array, pixel_size_A=1.0)
+    assert header.statistics == (0.0, -1.0, -2.0, -1.0)
+    assert np.array_equal(mrc.read_image(tmp_path / "a.mrc")[0], array, equal_nan=True)
