@@ -18,10 +18,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Tell the particle's way."""
+    from cryoframe.errors import ConfigError, InvalidInput
     from cryoframe.kernel.lineage import explain
 
     with looking_into(folder_of(options.where)) as (state, store):
-        passport = explain(state, store, options.particle_id)
+        try:
+            passport = explain(state, store, options.particle_id)
+        except InvalidInput as error:
+            raise ConfigError(error.what, expected=error.expected) from error
     if options.json:
         emit({**dataclasses.asdict(passport), "dropped": passport.dropped})
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             from cryoframe.view.report import write_report
 
             write_report(opened, options.report)
-        status = opened.status()
+        status = in_order(opened.status(), [stage.id for stage in opened.config.stages])
     return conclude(status, options)
 
 
@@ -62,6 +63,12 @@ def changed(options: argparse.Namespace) -> RunConfig:
     if given["device"] is not None:
         check_name(given["device"])
     return dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def in_order(status: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
+    """Return the status with its stages in the order of the configuration."""
+    tasks = status["tasks"]
+    return status | {"tasks": {stage: tasks[stage] for stage in (*stages, *tasks) if stage in tasks}}
 
 
 def conclude(status: dict[str, Any], options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Describe one thing, or list all."""
-    from cryoframe.errors import SchemaError, nearest
+    from cryoframe.errors import ConfigError, nearest
 
     if options.upgrade:
         return _upgrade(options.upgrade)
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         _table(name.partition("/")[0], options)
     else:
         known = [*hooks, *products, *tables]
-        raise SchemaError(f"'{name}' is no hook, product or table{nearest(name, known)}", expected=", ".join(known))
+        raise ConfigError(f"'{name}' is no hook, product or table{nearest(name, known)}", expected=", ".join(known))
     return 0
 
 

@@ -22,6 +22,11 @@ def run(options: argparse.Namespace) -> int:
     """Show counts, what was given up, and who is in charge; 1 when --verify finds damage."""
     folder = folder_of(options.where)
     facts, damage = _facts(folder, verify=options.verify)
+    if options.where is not None and options.where.suffix == ".toml":
+        from cryoframe.cli.run import in_order
+        from cryoframe.kernel.config import load
+
+        facts = in_order(facts, [stage.id for stage in load(options.where).stages])
     if options.json:
         emit(facts)
         return int(bool(damage))

@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Watch; 1 when something was given up or refused."""
-    from cryoframe.cli.run import changed, conclude
+    from cryoframe.cli.run import changed, conclude, in_order
     from cryoframe.kernel.run import Run
     from cryoframe.view.live import live_progress
     from cryoframe.watch.daemon import watch
@@ -39,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
             from cryoframe.view.report import write_report
 
             write_report(opened, options.report)
-        status = opened.status()
+        status = in_order(opened.status(), [stage.id for stage in config.stages])
     return conclude(status, options)
