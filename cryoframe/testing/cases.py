@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from cryoframe.data.images import Classes2D, Micrograph, ParticleStack
+from cryoframe.data.images import Classes2D, Micrograph
 from cryoframe.data.maps import HalfMaps, Volume
 from cryoframe.data.results import Refinement
 from cryoframe.data.tables import ClassTable, FscTable, IterationTable, ParticleTable
@@ -28,8 +28,12 @@ HINTS: Final[Mapping[str, Any]] = MappingProxyType(
         "mask_diameter_A": 112.0,
         "box_px": phantoms.BOX_PX,
         "box_size_px": phantoms.BOX_PX,
-        "n_classes": 2,
+        "n_classes": 6,
     }
+)
+#: For iterative stages: as much work as the phantom needs, in seconds rather than minutes.
+BRIEFLY: Final[Mapping[str, Any]] = MappingProxyType(
+    {**HINTS, "n_iterations": 2, "n_whole": 1, "coarse_step_deg": 12.0, "angular_step_deg": 12.0}
 )
 
 
@@ -169,24 +173,14 @@ def _doubled(table: ParticleTable) -> ParticleTable:
 
 
 # -- particles --------------------
-def stack_case(variant: str, n: int = 240, *, snr: float = 0.5) -> phantoms.Particles | None:
+def stack_case(variant: str, n: int = 160, *, snr: float = 0.5) -> phantoms.Particles | None:
     """Particles in a variant; the truth is in the order of the rows."""
     if variant == "card":
         return None
     made = phantoms.particles(
         {"empty": 0, "one": 1}.get(variant, n), snr=0.0 if variant == "noise" else snr, key="stack"
     )
-    images, table, rows = np.array(made.stack.images), made.stack.particles, np.arange(len(made.stack.particles))
-    if variant == "duplicate":
-        table, rows = _doubled(table), np.append(rows, 0)
-    if variant == "reordered":
-        rows = phantoms.rng_of("order").permutation(len(rows))
-        table = table.select(rows)
-    images = images[rows]
-    if variant == "bad":
-        images[3] = np.nan
-    stack = ParticleStack(images, table, made.stack.pixel_size_A, made.stack.optics)
-    return replace(made, stack=stack, euler_deg=made.euler_deg[rows], shifts_A=made.shifts_A[rows])
+    return _varied(made, variant)
 
 
 def _stack_only(variant: str, folder: Path) -> Case | None:
@@ -205,7 +199,7 @@ def _views(variant: str, folder: Path) -> Case | None:
     euler = np.stack([np.zeros(n), np.where(np.arange(n) % 2, 90.0, 0.0), rng.uniform(-180.0, 180.0, n)], axis=-1)
     made = phantoms.particles(n, snr=0.0 if variant == "noise" else 1.0, key="views", views=euler)
     varied = _varied(made, variant)
-    return Case({"stack": varied.stack}, varied)
+    return Case({"stack": varied.stack}, varied, {**HINTS, "n_iterations": 12})
 
 
 def _varied(made: phantoms.Particles, variant: str) -> phantoms.Particles:
@@ -228,7 +222,7 @@ def _refining(variant: str, folder: Path) -> Case | None:
     if made is None:
         return None
     reference = replace(made.volume, provenance="phantom")
-    return Case({"stack": made.stack, "reference": reference, "mask": None}, made)
+    return Case({"stack": made.stack, "reference": reference, "mask": None}, made, BRIEFLY)
 
 
 def _selecting(variant: str, folder: Path) -> Case | None:

@@ -99,25 +99,18 @@ class Kit:
         self.broken: list[str] = []
 
     def result(self, check: Check) -> CheckResult | None:
-        """Return a check's result, or None when something it builds on has failed."""
-        for earlier in self.checks:
-            if earlier is check:
-                break
-            if _builds_on(check, earlier):
-                self._ask(earlier)
-        if any(_builds_on(check, self._by_name(name)) for name in self.broken if name != check.name):
-            return None
+        """Return a check's result, or None when something it builds on failed or there is no phantom for it."""
         if not self._makes_sense(check):
             return None
+        for earlier in self.checks:
+            if _builds_on(check, earlier):
+                foundation = self.result(earlier)
+                if foundation is None or not foundation.passed:
+                    return None
         return self._ask(check)
 
     def _makes_sense(self, check: Check) -> bool:
-        if check.needs == "nothing" or self.session.hook in SERVICE_HOOKS:
-            return True
-        return self.session.case(check.variant) is not None
-
-    def _by_name(self, name: str) -> Check:
-        return next(check for check in self.checks if check.name == name)
+        return check.needs in ("nothing", "load") or self.session.case(check.variant) is not None
 
     def _ask(self, check: Check) -> CheckResult:
         if check.name not in self.results:

@@ -180,7 +180,7 @@ class Field:
         return ParticleTable.from_columns(columns)
 
 
-def micrograph(n: int = 24, *, noise: float = 0.7, key: object = 0) -> Field:
+def micrograph(n: int = 24, *, noise: float = 1.5, key: object = 0) -> Field:
     """A field of molecules, protein dark, with CTF and white noise; none touches another or the border."""
     rng = rng_of("micrograph", key)
     centres = spread(n, FIELD_PX, 1.15 * BOX_PX, rng) if n else np.zeros((0, 2))

@@ -74,7 +74,7 @@ def main(order: Order) -> int:
     from cryoframe.kernel.executor import Job
     from cryoframe.kernel.plugins import Plugins
 
-    report, job = Report(), Job.read(Path(order.job))
+    report, job = Report(), Job.from_json(Path(order.job).read_text(encoding="utf-8"))
     plugins = Plugins((job.offer, *(offer for offer in job.services if offer != job.offer)))
     plugins.load_services("open_movie")
     before = set(sys.modules)

@@ -40,7 +40,8 @@ def write_mrc(path: Path, frames: Frames) -> None:
 
 
 def write_tiff(path: Path, frames: Frames) -> None:
-    """A little-endian TIFF 6.0, one uncompressed strip a page."""
+    """A little-endian TIFF 6.0, one strip a page; its first row is the last of the frame, as IMOD writes."""
+    frames = frames[:, ::-1]
     ny, nx = frames.shape[1:]
     tags = [(256, 4, nx), (257, 4, ny), (258, 3, 16), (259, 3, 1), (262, 3, 1), (277, 3, 1), (278, 4, ny), (339, 3, 1)]
     body, last = bytearray(b"II*\0\0\0\0\0"), 4

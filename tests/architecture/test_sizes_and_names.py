@@ -21,23 +21,23 @@ def _n_lines(path: object) -> int:
     return len(Path(str(path)).read_text(encoding="utf-8").splitlines())
 
 
-def test_every_file__has_at_most_400_lines(record_property: Record) -> None:
+def test_every_file__has_at_most_400_lines(figure: Record) -> None:
     sizes = {path: _n_lines(path) for path in facts.source_files(tests=True)}
-    record_property("median file [lines]", statistics.median(sizes.values()))
-    record_property("largest file [lines]", max(sizes.values()))
+    figure("median file [lines]", statistics.median(sizes.values()))
+    figure("largest file [lines]", max(sizes.values()))
     assert not {str(path.relative_to(facts.ROOT)): n for path, n in sizes.items() if n > MAX_FILE_LINES}
 
 
-def test_every_function__has_at_most_80_lines(record_property: Record) -> None:
+def test_every_function__has_at_most_80_lines(figure: Record) -> None:
     sizes = [size for path in facts.source_files(tests=True) for size in facts.functions(path)]
-    record_property("median function [lines]", statistics.median(size.n_lines for size in sizes))
-    record_property("largest function [lines]", max(size.n_lines for size in sizes))
+    figure("median function [lines]", statistics.median(size.n_lines for size in sizes))
+    figure("largest function [lines]", max(size.n_lines for size in sizes))
     assert not [size for size in sizes if size.n_lines > MAX_FUNCTION_LINES]
 
 
-def test_the_kernel__has_at_most_2500_lines(record_property: Record) -> None:
+def test_the_kernel__has_at_most_2500_lines(figure: Record) -> None:
     total = sum(_n_lines(path) for path in (facts.ROOT / "cryoframe" / "kernel").rglob("*.py"))
-    record_property("kernel [lines]", total)
+    figure("kernel [lines]", total)
     assert 0 < total <= MAX_KERNEL_LINES
 
 

@@ -23,6 +23,8 @@ WITH_ROWS = (
     "refine_ctf",
     "analyse_heterogeneity",
 )
+#: Where an image lies, which may well depend on the order.
+_ADDRESSES = ("stack", "stack_index")
 #: Stages that hand on every particle they are given.
 KEEP_ALL = ("extract_particles", "classify_2d", "classify_3d", "refine_3d", "refine_ctf")
 
@@ -39,7 +41,7 @@ def inputs_unchanged(session: Session) -> None:
     """Inputs that could be written to are the same after the call, in memory and on disk."""
     on_disk, given = session.input_files(), session.copies()
     before = {name: anatomy.fingerprint(value) for name, value in given.items()}
-    session.call(inputs=given)
+    session.remember("second call", lambda: session.call(inputs=given))
     changed = [name for name, value in given.items() if anatomy.fingerprint(value) != before[name]]
     if changed:
         fail(f"it changed {', '.join(changed)} in memory", remedy="Work on a copy.")
@@ -49,18 +51,18 @@ def inputs_unchanged(session: Session) -> None:
 
 def same_seed_same_bytes(session: Session) -> None:
     """Called again with the same seed, it returns the same bytes."""
-    _same(session, session.nominal().result, session.call(inputs=session.suited()), "a second call")
+    again = session.remember("second call", lambda: session.call(inputs=session.copies()))
+    _same(session.nominal().result, again, "a second call")
 
 
 def worker_count_same_bytes(session: Session) -> None:
     """Its result does not depend on the number of threads."""
     for n_threads in (2, 4):
         result = session.call(n_threads=n_threads, inputs=session.suited())
-        _same(session, session.nominal().result, result, f"a call with ctx.n_threads = {n_threads}")
+        _same(session.nominal().result, result, f"a call with ctx.n_threads = {n_threads}")
 
 
-def _same(session: Session, first: object, second: object, what: str) -> None:
-    del session
+def _same(first: object, second: object, what: str) -> None:
     if anatomy.fingerprint(first) != anatomy.fingerprint(second):
         fail(
             f"{what} gives another result: {anatomy.first_difference(first, second)}",
@@ -135,7 +137,7 @@ def rows_reordered(session: Session) -> None:
     place = {item: row for row, item in enumerate(_ids(b))}
     rows = [place[item] for item in _ids(a)]
     allowed = 0.0 if session.spec.over != "set" else session.limits.order_frac
-    for name in a.names:
+    for name in (name for name in a.names if name not in _ADDRESSES):
         changed = _changed(a.column(name), b.select(rows).column(name), is_label=name == "class_id")
         if changed > allowed:
             fail(

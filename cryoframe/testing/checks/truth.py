@@ -95,8 +95,8 @@ def _boxes(session: Session) -> None:
         off = np.stack([table.floats("shift_x_A"), table.floats("shift_y_A")], axis=-1)
     clean = phantoms.projections(phantoms.molecule(), truth.euler_deg[rows], shifts_A=off, fit=phantoms.CTF)
     scores = [testcard.correlation(image, seen) for image, seen in zip(clean, result.images, strict=True)]
-    if np.median(scores) < 0.5:
-        fail(f"boxes correlate with their particles by {np.median(scores):.2f}", expected="more than 0.5")
+    if np.median(scores) < 0.15:  # signal over noise is 0.1 in a box; of unrelated images it is 0 ± 0.03
+        fail(f"boxes correlate with their particles by {np.median(scores):.2f}", expected="more than 0.15")
     for name in ("defocus_u_A", "defocus_v_A", "defocus_angle_deg"):
         if name not in table.names or not np.allclose(table.floats(name), getattr(phantoms.CTF, name), rtol=1e-3):
             fail(f"particles do not carry the micrograph's {name}", remedy="Write the CTF group into the table.")

@@ -1,0 +1,23 @@
+"""Particles without the CTF of their micrograph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cryoframe import CtfFit, Micrograph, ParticleStack, ParticleTable, StageContext, hookimpl
+from cryoframe_extract import plugin as reference
+
+CAUGHT_BY = "known_answer"
+Params = reference.Params
+
+
+@hookimpl
+def extract_particles(
+    micrograph: Micrograph, particles: ParticleTable, ctf: CtfFit, params: Params, ctx: StageContext
+) -> ParticleStack:
+    stack = reference.extract_particles(micrograph, particles, ctf, params, ctx)
+    return replace(
+        stack, particles=stack.particles.with_columns({"defocus_u_A": np.zeros(len(stack.images), np.float32)})
+    )

@@ -1,0 +1,16 @@
+"""Loads numba while it is imported."""
+
+from __future__ import annotations
+
+import numba  # noqa: F401
+
+from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
+from cryoframe_pick import plugin as reference
+
+CAUGHT_BY = "import_heavy"
+Params = reference.Params
+
+
+@hookimpl
+def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
+    return reference.pick_particles(micrograph, ctf, params, ctx)

@@ -1,0 +1,22 @@
+"""Gives an image of nothing but NaN a pose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume, hookimpl
+from cryoframe_refine import plugin as sound
+
+CAUGHT_BY = "bad_item_refused_clearly"
+Params = sound.Params
+
+
+@hookimpl
+def refine_3d(
+    stack: ParticleStack, reference: Volume, mask: Mask | None, params: Params, ctx: StageContext
+) -> Refinement:
+    images = np.nan_to_num(stack.images)
+    stack = replace(stack, images=images)
+    return sound.refine_3d(stack, reference, mask, params, ctx)

@@ -1,0 +1,18 @@
+"""Undoes half of the drift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryoframe import CorrectedMicrograph, Movie, StageContext, hookimpl
+from cryoframe_motion import plugin as reference
+
+CAUGHT_BY = "known_answer"
+Params = reference.Params
+
+
+@hookimpl
+def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> CorrectedMicrograph:
+    result = reference.correct_motion(movie, params, ctx)
+    half = {name: 0.5 * result.motion.column(name) for name in ("shift_x_A", "shift_y_A")}
+    return replace(result, motion=result.motion.with_columns(half))

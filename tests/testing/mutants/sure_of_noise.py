@@ -1,0 +1,17 @@
+"""Every fit is a good one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryoframe import CtfFit, Micrograph, StageContext, hookimpl
+from cryoframe_ctf import plugin as reference
+
+CAUGHT_BY = "null_noise"
+Params = reference.Params
+
+
+@hookimpl
+def estimate_ctf(micrograph: Micrograph, params: Params, ctx: StageContext) -> CtfFit:
+    fit = reference.estimate_ctf(micrograph, params, ctx)
+    return replace(fit, score=0.9)
