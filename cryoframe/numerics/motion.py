@@ -1,0 +1,283 @@
+"""Whole-frame motion of a movie and the aligned, dose-weighted sum; registration itself is in ``alignment``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.ndimage
+
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics.alignment import frame_shifts, frequency_weights
+from cryoframe.numerics.backend import C64, F32, Bools, Ints, Reals, native
+from cryoframe.numerics.filters import frame_weights
+from cryoframe.numerics.fourier import irfft2, rfft2
+from cryoframe.numerics.grids import frequencies_1_A
+from cryoframe.numerics.spectrum import robust_scale
+from cryoframe.numerics.windows import tukey_2d
+
+#: Gives the frames anew each time it is called, `(ny, nx)` float32 each.
+Frames = Callable[[], Iterable[F32]]
+_N_WEIGHTS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How frames are registered.
+
+    Parameters
+    ----------
+    resolution_A
+        Finest spacing used; frames are cropped to it.
+    low_A
+        Coarsest spacing used.
+    b_factor_A2
+        Weight exp(−B·k²/4) of each frame.
+    max_shift_A
+        Largest translation looked for in one iteration.
+    n_iterations
+        At most.
+    n_running
+        Odd number of neighbouring frames summed to find one frame's place.
+    """
+
+    resolution_A: float = 6.0
+    low_A: float = 500.0
+    b_factor_A2: float = 150.0
+    max_shift_A: float = 60.0
+    n_iterations: int = 12
+    n_running: int = 3
+
+
+def sum_frames(frames: Frames) -> tuple[F32, int]:
+    """Plain sum `(ny, nx)` float32 of all frames, and their number.
+
+    Raises
+    ------
+    InvalidInput
+        There is no frame, frames differ in shape, or one is not finite; the frame is named.
+    """
+    total, n_frames = np.zeros((0, 0), dtype=np.float32), 0
+    for n_frames, frame in enumerate(frames(), start=1):
+        if n_frames == 1:
+            total = np.zeros(frame.shape, dtype=np.float32)
+        if frame.shape != total.shape:
+            raise InvalidInput(f"frame {n_frames - 1} has shape {frame.shape}", expected=f"{total.shape} as the first")
+        total += frame
+        if not np.isfinite(float(frame.sum(dtype=np.float64))):
+            raise InvalidInput(
+                f"frame {n_frames - 1} holds values that are not finite",
+                expected="finite counts",
+                remedy="Look for zeros in the gain reference's inverse, or a damaged frame.",
+            )
+    if not n_frames:
+        raise InvalidInput("the movie has no frames", expected="at least one")
+    return total, n_frames
+
+
+def find_defects(total: F32, *, n_sigma: float = 8.0) -> Bools:
+    """Pixels of the plain sum that differ from the mean of their surroundings by more than `n_sigma` deviations.
+
+    The surroundings are 5×5 pixels without the middle: a particle is wider than that, a hot or dead pixel is not.
+    They are clipped, lest a hot pixel make its neighbours stand out.
+    """
+    middle, scale = robust_scale(total)
+    clipped = np.clip(total, middle - n_sigma * scale, middle + n_sigma * scale)
+    around = (scipy.ndimage.uniform_filter(clipped, 5, mode="nearest") * 25.0 - clipped) / 24.0
+    difference = total - around
+    centre, spread = robust_scale(difference)
+    defects: Bools = np.abs(difference - centre) > n_sigma * max(spread, 1e-12)
+    return defects
+
+
+def mend(frame: F32, defects: Bools, source: Ints) -> F32:
+    """Return the frame with each defect replaced by the value of its `source` pixel (flat index), noise included."""
+    mended = frame.copy()
+    mended[defects] = frame.reshape(-1)[source]
+    return mended
+
+
+def mending_sources(defects: Bools, rng: np.random.Generator) -> Ints:
+    """Flat index of a sound pixel, within three of it where there is one, for each defect."""
+    ny, nx = defects.shape
+    sound = ~defects
+    y, x = np.nonzero(defects)
+    chosen = np.full(len(y), -1, dtype=np.int64)
+    for _ in range(64):
+        open_ = np.flatnonzero(chosen < 0)
+        if not len(open_):
+            break
+        to_y = np.clip(y[open_] + rng.integers(-3, 4, len(open_)), 0, ny - 1)
+        to_x = np.clip(x[open_] + rng.integers(-3, 4, len(open_)), 0, nx - 1)
+        good = sound[to_y, to_x]
+        chosen[open_[good]] = (to_y * nx + to_x)[good]
+    fallback = int(np.flatnonzero(sound.ravel())[0]) if sound.any() else 0
+    return np.where(chosen < 0, fallback, chosen)
+
+
+def reduced_shape(shape: tuple[int, int], pixel_size_A: float, resolution_A: float) -> tuple[int, int]:
+    """Even sizes (ny, nx) at which `resolution_A` is 2.2 pixels, never larger than the frame."""
+    ratio = min(2.2 * pixel_size_A / resolution_A, 1.0)
+    return (max(2 * round(0.5 * shape[0] * ratio), 2), max(2 * round(0.5 * shape[1] * ratio), 2))
+
+
+def crop_spectrum(ft: C64, shape: tuple[int, int]) -> C64:
+    """Low frequencies `(my, mx//2+1)` of a raw half transform, for smaller images of even `shape`; Nyquist set to 0."""
+    my, mx = shape
+    if my >= ft.shape[0] and mx // 2 + 1 >= ft.shape[1]:
+        return ft
+    small = np.concatenate([ft[: my // 2, : mx // 2 + 1], ft[ft.shape[0] - my // 2 :, : mx // 2 + 1]])
+    small[my // 2] = 0.0
+    small[:, mx // 2] = 0.0
+    return small
+
+
+def estimate_shifts(
+    frames: Iterable[F32], shape: tuple[int, int], pixel_size_A: float, alignment: Alignment, *, n_threads: int = 1
+) -> Reals:
+    """Translation that undoes the motion of each frame, relative to the first.
+
+    Parameters
+    ----------
+    frames
+        `(ny, nx)` float32 each, without defects.
+    shape, pixel_size_A
+        Of the frames.
+    alignment
+        How they are registered.
+    n_threads
+        Worker threads of the FFT.
+
+    Returns
+    -------
+    `(f, 2)` (dx, dy) [px of the frames], the first (0, 0).
+
+    References
+    ----------
+    Frames against the sum of the others: Grant & Grigorieff, eLife 4, e06980 (2015), doi 10.7554/eLife.06980.
+    """
+    small_shape = reduced_shape(shape, pixel_size_A, alignment.resolution_A)
+    window = tukey_2d(small_shape, 0.1).astype(np.float32)
+    small = []
+    for frame in frames:
+        low = crop_spectrum(rfft2(frame, n_threads=n_threads), small_shape)
+        low[0, 0] = 0.0
+        # Tapered, because the jump from one border to the other stands still while the specimen moves.
+        small.append(rfft2(irfft2(low, small_shape, n_threads=n_threads) * window, n_threads=n_threads))
+    coarse_shape = reduced_shape(shape, pixel_size_A, 2.0 * alignment.resolution_A)
+    coarse = np.stack([crop_spectrum(ft, coarse_shape) for ft in small])
+    shifts_A = _level(coarse, coarse_shape, shape, pixel_size_A, alignment, start_A=None)
+    fine = replace(alignment, n_iterations=min(alignment.n_iterations, 3))
+    shifts_A = _level(np.stack(small), small_shape, shape, pixel_size_A, fine, start_A=shifts_A)
+    relative: Reals = (shifts_A - shifts_A[0]) / pixel_size_A
+    return relative
+
+
+def _level(
+    frames_ft: C64,
+    small_shape: tuple[int, int],
+    shape: tuple[int, int],
+    pixel_size_A: float,
+    alignment: Alignment,
+    *,
+    start_A: Reals | None,
+) -> Reals:
+    """Shifts `(f, 2)` [Å] found on frames cropped from `shape` to `small_shape`."""
+    step_A = pixel_size_A * np.array([shape[1] / small_shape[1], shape[0] / small_shape[0]])
+    pixel_A = float(step_A.mean())
+    weights = frequency_weights(
+        small_shape,
+        pixel_size_A=pixel_A,
+        b_factor_A2=alignment.b_factor_A2,
+        low_A=alignment.low_A,
+        high_A=max(alignment.resolution_A, 2.2 * pixel_A),
+    )
+    shifts = frame_shifts(
+        frames_ft,
+        small_shape,
+        weights=weights,
+        max_shift_px=alignment.max_shift_A / pixel_A,
+        n_iterations=alignment.n_iterations,
+        n_running=alignment.n_running,
+        start_px=None if start_A is None else start_A / step_A,
+    )
+    moved_A: Reals = shifts * step_A
+    return moved_A
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """Exposure of a movie: of each frame, and of the specimen before the first [e/Å²], and at which voltage."""
+
+    per_frame_e_A2: float
+    before_e_A2: float
+    voltage_kV: float
+
+    def weights(self, k: Reals, n_frames: int) -> F32:
+        """Weights `(f, len(k))` that keep zero frequency as in the plain sum, and white noise white."""
+        doses = self.before_e_A2 + self.per_frame_e_A2 * np.arange(1, n_frames + 1)
+        weights: F32 = (frame_weights(k, doses, self.voltage_kV) * np.sqrt(n_frames)).astype(np.float32)
+        return weights
+
+
+def add_moved(plain: C64, weighted: C64, ft: C64, ramp_y: C64, ramp_x: C64, weight: F32, ring: Ints) -> None:
+    """Reference of the compiled loop of the same name."""
+    moved = ft * (ramp_y[:, None] * ramp_x[None, :])
+    plain += moved
+    weighted += moved * weight[ring]
+
+
+def sum_aligned(
+    frames: Iterable[F32],
+    shifts_px: Reals,
+    pixel_size_A: float,
+    *,
+    dose: Dose | None = None,
+    n_threads: int = 1,
+) -> tuple[F32, F32]:
+    """Sums of frames moved by sub-pixel shifts, without and with dose weighting.
+
+    Parameters
+    ----------
+    frames
+        `(ny, nx)` float32 each.
+    shifts_px
+        `(f, 2)` (dx, dy), translation to apply to each frame; what leaves at one border enters at the other.
+    pixel_size_A
+        Of the frames.
+    dose
+        Exposure; None gives the plain sum twice.
+    n_threads
+        Worker threads of the FFT.
+
+    Returns
+    -------
+    Plain and weighted sum `(ny, nx)` float32.
+
+    References
+    ----------
+    Dose weighting: Grant & Grigorieff, eLife 4, e06980 (2015), doi 10.7554/eLife.06980.
+    """
+    module = native(np, "motion")
+    add = add_moved if module is None else module.add_moved
+    plain = weighted = np.empty(0, dtype=np.complex64)
+    ring = np.empty(0, dtype=np.int32)
+    weights = np.ones((len(shifts_px), 1), dtype=np.float32)
+    shape = (0, 0)
+    for i, frame in enumerate(frames):
+        if i == 0:
+            shape = (frame.shape[0], frame.shape[1])
+            plain = np.zeros((shape[0], shape[1] // 2 + 1), dtype=np.complex64)
+            weighted, ring = np.zeros_like(plain), np.zeros(plain.shape, dtype=np.int32)
+            if dose is not None:
+                k = frequencies_1_A(shape, pixel_size_A, centred_half=False)
+                ring = np.rint(k * ((_N_WEIGHTS - 1) / k.max())).astype(np.int32)
+                weights = dose.weights(np.linspace(0.0, float(k.max()), _N_WEIGHTS), len(shifts_px))
+        ramp_x, ramp_y = (
+            np.exp(-2j * np.pi * shift * axis).astype(np.complex64)
+            for shift, axis in zip(shifts_px[i], (np.fft.rfftfreq(shape[1]), np.fft.fftfreq(shape[0])), strict=True)
+        )
+        add(plain, weighted, rfft2(frame, n_threads=n_threads), ramp_y, ramp_x, weights[i], ring)
+    sums = (irfft2(ft, shape, n_threads=n_threads).astype(np.float32) for ft in (plain, weighted))
+    return next(sums), next(sums)
