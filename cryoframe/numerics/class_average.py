@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics.backend import namespace, native
-from cryoframe.numerics.fourier import fft2_centred, ifft2_centred
+from cryoframe.numerics.fourier import fft2_centred, ifft2_centred, shift_images
 
 Array = npt.NDArray[Any]
 
@@ -211,6 +211,30 @@ def solve_classes(first: ClassSums, second: ClassSums, *, r_max: float | None = 
         real = ifft2_centred(estimate)[start : start + n, start : start + n]
         averages[k] = real / _fall_off(n, padding)
     return averages, ssnr
+
+
+def centred(averages: Array, *, largest_px: float = 2.0) -> npt.NDArray[np.float32]:
+    """Averages moved so that the centre of mass of their density comes to n//2.
+
+    Parameters
+    ----------
+    averages
+        `(k, n, n)` float32, protein bright; density above a quarter of the maximum counts.
+    largest_px
+        No average moves further than this.
+
+    References
+    ----------
+    Definition.
+    """
+    n = averages.shape[-1]
+    axis = np.arange(n) - n // 2
+    density = np.maximum(averages - 0.25 * averages.max(axis=(1, 2), keepdims=True), 0.0)
+    mass = np.maximum(density.sum(axis=(1, 2)), 1e-30)
+    centre = np.stack([(density.sum(axis=1) @ axis) / mass, (density.sum(axis=2) @ axis) / mass], axis=1)
+    length = np.linalg.norm(centre, axis=1, keepdims=True)
+    shifts = -centre * np.minimum(1.0, largest_px / np.maximum(length, 1e-9))
+    return np.asarray(shift_images(averages, shifts), dtype=np.float32)
 
 
 def radius(side: int) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cryoframe import Classes2D, ClassTable, ParticleStack, ParticleTable, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics import ctf, masks, pose_posterior, residuals
+from cryoframe.numerics import class_average, ctf, masks, pose_posterior, residuals
 from cryoframe.numerics.fourier import fft2_centred
 from cryoframe_classify.expectation import Assignment, Images, Sampling, assign, average, merge, noise_left, split
 
@@ -61,7 +61,7 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
             averages, ssnr = average(images, found, wanted, r_max=1.3 * sampling.r_max)
         found = assign(
             images,
-            averages * mask,
+            class_average.centred(averages * mask) * mask,
             sampling,
             centres_px=found.shifts_px[:, 0],
             balance=params.balance_frac,
