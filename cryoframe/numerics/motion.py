@@ -79,15 +79,23 @@ def sum_frames(frames: Frames) -> tuple[F32, int]:
 def find_defects(total: F32, *, n_sigma: float = 8.0) -> Bools:
     """Pixels of the plain sum that differ from the mean of their surroundings by more than `n_sigma` deviations.
 
-    The surroundings are 5×5 pixels without the middle: a particle is wider than that, a hot or dead pixel is not.
-    They are clipped, lest a hot pixel make its neighbours stand out.
+    The surroundings are 5×5 pixels: a particle is wider than that, a hot or dead pixel is not. Candidates differ from
+    the mean of the surroundings, in which outliers are clipped; defects from the median of the surroundings too, which
+    wide dark areas do not.
     """
     middle, scale = robust_scale(total)
     clipped = np.clip(total, middle - n_sigma * scale, middle + n_sigma * scale)
     around = (scipy.ndimage.uniform_filter(clipped, 5, mode="nearest") * 25.0 - clipped) / 24.0
     difference = total - around
     centre, spread = robust_scale(difference)
-    defects: Bools = np.abs(difference - centre) > n_sigma * max(spread, 1e-12)
+    limit = n_sigma * max(spread, 1e-12)
+    defects: Bools = np.abs(difference - centre) > limit
+    row, column = np.nonzero(defects)
+    offsets = np.arange(-2, 3)
+    rows = np.clip(row[:, None, None] + offsets[:, None], 0, total.shape[0] - 1)
+    columns = np.clip(column[:, None, None] + offsets, 0, total.shape[1] - 1)
+    typical = np.median(total[rows, columns].reshape(len(row), -1), axis=1) if len(row) else np.empty(0)
+    defects[row, column] = np.abs(total[row, column] - typical) > limit
     return defects
 
 
