@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_every_verb__has_a_help_page(verb: str, cli: Cli) -> None:
 
 def test_the_help_page__lists_every_verb(cli: Cli) -> None:
     shown = cli("--help").stdout
-    assert all(f"    {verb} " in shown for verb in main.VERBS)
+    assert [line.split()[0] for line in shown.splitlines() if re.match(r"    \w", line)] == list(main.VERBS)
     assert cli().stdout == shown
 
 
