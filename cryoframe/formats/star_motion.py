@@ -1,7 +1,8 @@
 """RELION's motion STAR of one movie: whole-frame track, local motion model, local tracks; read only.
 
-Shifts are kept as RELION stores them, in pixels of the unbinned movie: where the specimen is in a frame relative to the
-first one. Undoing the motion is the translation by the opposite (the sign of cryoframe's ``MotionTable``).
+Shifts are kept as RELION stores them: pixels of the unbinned movie, the translation to apply to a frame to undo its
+motion against the first one. A specimen that drifts towards +x therefore has a falling ``shift_x_px``; that is the sign
+of cryoframe's ``MotionTable`` too (asserted against RELION's own motion correction in the tests).
 
 References
 ----------

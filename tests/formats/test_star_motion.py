@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cryoframe.errors import Corrupt, SchemaError, Unsupported
+from cryoframe.formats import mrc
+from cryoframe.formats.star import write_star
 from cryoframe.formats.star_motion import MotionRecords, motion_from_star
 
 
@@ -69,3 +73,32 @@ def test_contradictions__are_errors(shared_data: Path, tmp_path: Path) -> None:
         path.write_text(text.replace(old, new))
         with pytest.raises(kind):
             motion_from_star(path)
+
+
+@pytest.mark.relion
+@pytest.mark.skipif(shutil.which("relion_run_motioncorr") is None, reason="RELION is not installed")
+@pytest.mark.parametrize("binning", [1, 2])
+def test_relions_shift__undoes_the_drift_in_pixels_of_the_unbinned_movie(tmp_path: Path, binning: int) -> None:
+    rng = np.random.default_rng(14)
+    frequency = np.hypot(np.fft.fftfreq(640)[:, None], np.fft.rfftfreq(640)[None])
+    scene = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(640, 640))) * np.exp(-((frequency / 0.05) ** 2) / 2))
+    scene *= 1.5 / scene.std()
+    moved = [np.roll(scene, (2 * i, 3 * i), (0, 1))[64:576, 64:576] for i in range(5)]  # drifts towards +x and +y
+    mrc.write(tmp_path / "m.mrc", np.array([rng.poisson(5 + f.clip(-4, 4)) for f in moved]), pixel_size_A=1.0,
+              is_stack=True)  # fmt: skip
+    optics = {
+        "rlnOpticsGroupName": ["one"], "rlnOpticsGroup": ["1"], "rlnMicrographOriginalPixelSize": ["1.0"],
+        "rlnVoltage": ["300"], "rlnSphericalAberration": ["2.7"], "rlnAmplitudeContrast": ["0.1"],
+    }  # fmt: skip
+    movies = {"rlnMicrographMovieName": ["m.mrc"], "rlnOpticsGroup": ["1"]}
+    write_star(tmp_path / "movies.star", {"optics": optics, "movies": movies})
+    subprocess.run(
+        ["relion_run_motioncorr", "--i", "movies.star", "--o", "out/", "--use_own", "--j", "1", "--patch_x", "1",
+         "--patch_y", "1", "--bin_factor", str(binning), "--bfactor", "150", "--dose_per_frame", "1"],
+        cwd=tmp_path, capture_output=True, check=True,
+    )  # fmt: skip
+    track = motion_from_star(tmp_path / "out/m.star")
+    assert (track.binning, track.shape_px, track.n_frames) == (binning, (512, 512), 5)
+    # The other readings would make the ratio -1 (sign), 1/2 or 2 (binned pixels): a quarter lies far from all.
+    for shift, drift in ((track.shift_x_px, 3.0), (track.shift_y_px, 2.0)):
+        assert np.polyfit(np.arange(5), shift, 1)[0] / -drift == pytest.approx(1.0, abs=0.25)

@@ -20,29 +20,30 @@ def random_events(rng: np.random.Generator, shape_px: tuple[int, int], n: int) -
 def encode(
     events: Events, n_pixels: int, run_bits: int, *, long_runs_have_place: bool = False, padding: int = 0
 ) -> bytes:
-    word, length = 0, 0
+    values: list[int] = []
+    widths: list[int] = []
     longest = (1 << run_bits) - 1
 
-    def put(value: int, bits: int) -> None:
-        nonlocal word, length
-        word |= value << length
-        length += bits
-
     def run(gap: int) -> None:
-        while gap >= longest:
-            put(longest, run_bits)
-            if long_runs_have_place:
-                put(0, 4)
-            gap -= longest
-        put(gap, run_bits)
+        n_long, rest = divmod(gap, longest)
+        values.extend([longest, 0] * n_long if long_runs_have_place else [longest] * n_long)
+        widths.extend([run_bits, 4] * n_long if long_runs_have_place else [run_bits] * n_long)
+        values.append(rest)
+        widths.append(run_bits)
 
     position = 0
     for pixel, x, y in events.tolist():
         run(pixel - position)
-        put((y << 2 | x) ^ 0x0A, 4)
+        values.append((y << 2 | x) ^ 0x0A)
+        widths.append(4)
         position = pixel + 1
     run(n_pixels - position)
-    return word.to_bytes(-(-length // 8) + padding, "little")
+    starts = np.concatenate([[0], np.cumsum(widths)])
+    bits = np.zeros(starts[-1], np.uint8)
+    for place in range(max(widths)):
+        wide = np.flatnonzero(np.array(widths) > place)
+        bits[starts[wide] + place] = np.array(values)[wide] >> place & 1
+    return np.packbits(bits, bitorder="little").tobytes() + b"\0" * padding
 
 
 def counts(frames: list[Events], shape_px: tuple[int, int], upsampling: int) -> NDArray[np.float32]:

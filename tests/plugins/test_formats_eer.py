@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from cryoframe import FrameSource
 from cryoframe.errors import Corrupt, FileError, Incomplete, InvalidInput, Unsupported
 from cryoframe_formats import eer_movie, tiff_movie
 from cryoframe_formats.eer import open_eer
+from cryoframe_formats.tiff import open_tiff
 
 SHAPE = (40, 64)
 N = SHAPE[0] * SHAPE[1]
@@ -190,3 +193,28 @@ def test_hooks__share_the_tiff_container_without_quarrel(tmp_path: Path) -> None
     tifffile.imwrite(tmp_path / "t.eer", np.zeros((2, 8, 8), np.uint8), photometric="minisblack")
     assert eer_movie.open_movie(tmp_path / "t.eer") is None
     assert tiff_movie.open_movie(tmp_path / "t.eer") is not None
+
+
+@pytest.mark.relion
+@pytest.mark.skipif(shutil.which("relion_convert_to_tiff") is None, reason="RELION is not installed")
+@pytest.mark.parametrize(("run_bits", "place", "upsampling"), [(7, False, 1), (7, False, 2), (8, True, 1)])
+def test_fractions__equal_relions_in_counts_and_orientation(
+    tmp_path: Path, run_bits: int, place: bool, upsampling: int
+) -> None:
+    shape = (4096, 4096)
+    rng = np.random.default_rng(13)
+    frames = [random_events(rng, shape, 3000) for _ in range(4)]
+    streams = [encode(e, shape[0] * shape[1], run_bits, long_runs_have_place=place, padding=8) for e in frames]
+    write_eer(tmp_path / "m.eer", streams, shape, compression=65001 if run_bits == 7 else 65000)
+    (tmp_path / "out").mkdir()
+    subprocess.run(
+        ["relion_convert_to_tiff", "--i", "m.eer", "--o", "out/", "--eer_grouping", "2",
+         "--eer_upsampling", str(upsampling)],
+        cwd=tmp_path, capture_output=True, check=True,
+    )  # fmt: skip
+    (converted,) = (tmp_path / "out").rglob("*.tif*")
+    theirs, ours = open_tiff(converted), open_eer(tmp_path / "m.eer", frames_per_fraction=2, upsampling=upsampling)
+    assert theirs.n_frames == ours.n_frames == 2
+    for index in range(2):
+        assert np.array_equal(theirs.read_frame(index), ours.read_frame(index))
+        assert np.array_equal(ours.read_frame(index), counts(frames[2 * index : 2 * index + 2], shape, upsampling))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +78,21 @@ def test_each_hook_is_marked_for_the_plugin_manager() -> None:
         picture.open_micrograph, mdoc.read_metadata, epu.read_metadata, gain.open_gain,
     ):  # fmt: skip
         assert hasattr(function, "cryoframe_impl")
+
+
+def test_a_movie_of_ten_gigabytes__is_read_frame_by_frame_in_little_memory(tmp_path: Path) -> None:
+    mrc.write(tmp_path / "m.mrc", np.ones((2, 8, 8), np.int8), pixel_size_A=1.0, mode="int8", is_stack=True)
+    raw = bytearray((tmp_path / "m.mrc").read_bytes()[:1024])
+    struct.pack_into("<3i", raw, 0, 4096, 4096, 600)
+    with (tmp_path / "m.mrc").open("wb") as stream:
+        stream.write(raw)
+        stream.truncate(1024 + 600 * 4096**2)
+    tracemalloc.start()
+    source = mrc_movie.open_movie(tmp_path / "m.mrc")
+    assert source is not None
+    assert source.n_frames == 600
+    for index in (0, 300, 599):
+        assert not source.read_frame(index).any()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 4 * 4096**2  # four frames as float32
