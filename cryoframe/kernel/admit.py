@@ -63,10 +63,11 @@ class Admission:
         except FileError as error:
             self._bus.publish(events.FileRejected, **place, reason=str(error), kind=type(error).__name__)
             raise
+        identity = {"file_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         made: list[Event] = [
             self._bus.make(events.FileSettled, **place, size=stat.st_size, mtime_ns=stat.st_mtime_ns, digest=digest)
         ]
-        item = self._item(name, Item("", kind, digest, str(path), header | dict(facts)), place, made)
+        item = self._item(name, Item("", kind, digest, str(path), header | dict(facts) | identity), place, made)
         self._bus.publish_many(made)
         crash_point("admit.settled")
         return item

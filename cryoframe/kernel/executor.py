@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from cryoframe.kernel.discovery import Offer
 
 RESULT, LOG, TRACEBACK, JOB = "result.json", "log.txt", "traceback.txt", "attempt.json"
+#: Facts by which a file is known to be still the one that was admitted; they do not enter a key.
+IDENTITY = ("file_bytes", "mtime_ns")
 #: Called with a ticket and a message of the attempt: ``{"progress": …}`` or ``{"metric": …}``.
 Voice = Callable[[str, Mapping[str, Any]], None]
 #: Seconds, CPU seconds, peak MB.

@@ -11,7 +11,7 @@ from typing import Any
 from cryoframe.data.ids import digest_facts, digest_file
 from cryoframe.data.optics import Optics
 from cryoframe.kernel.config import InputConfig, RunConfig
-from cryoframe.kernel.executor import InputRef, RawFile
+from cryoframe.kernel.executor import IDENTITY, InputRef, RawFile
 from cryoframe.kernel.plan import INPUT_KINDS, Node, Plan, Source
 from cryoframe.kernel.state import Item, State, Task
 from cryoframe.kernel.store import PRODUCT, Store
@@ -79,9 +79,10 @@ class Ledger:
         section = next((name for name, kind in INPUT_KINDS.items() if kind == item.kind), "")
         self._items.setdefault(section, {})[item.item_id] = (item, self._raw(item, section))
 
-    def content_digest(self, item_id: str) -> str:
+    def content_digest(self, node: Node, item_id: str) -> str:
         """Return the digest of an item's file, which identifies its micrograph whatever it is called."""
-        return next((items[item_id][0].digest for items in self._items.values() if item_id in items), "")
+        found = self._items.get(node.domain, {}).get(item_id)
+        return found[0].digest if found else ""
 
     def units(self, node: Node) -> list[str]:
         """Return the item ids a stage runs over, in the order of their names."""
@@ -209,7 +210,8 @@ class Ledger:
         default, ours = Optics(), self.config.optics
         open_ = {item.name for item in fields(Optics) if getattr(ours, item.name) == getattr(default, item.name)}
         facts["optics"] = asdict(ours) | {name: value for name, value in item.facts.items() if name in open_}
-        digest = digest_facts({"digest": item.digest, "facts": facts, "gain": self._gain_digest})
+        content = {name: value for name, value in facts.items() if name not in IDENTITY}
+        digest = digest_facts({"digest": item.digest, "facts": content, "gain": self._gain_digest})
         if section == "movies" and config is not None and config.gain is not None:
             facts["gain"] = str(config.gain)
         return _Part(digest, raw=RawFile(item.item_id, item.path, facts))

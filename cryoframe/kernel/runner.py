@@ -222,6 +222,9 @@ class Runner:
             known = self.ledger.known[due.node.id, due.item_id]
             if known.key != due.key:
                 continue  # superseded while it waited
+            fresh = self.ledger.due(due.node, due.item_id, live=self.live)
+            if fresh is not None and fresh.key == due.key:
+                due = fresh  # the same content may lie elsewhere by now
             attempt = known.attempts + 1
             scratch = self.store.scratch(due.node.id, due.key, attempt)
             self._claimed.append(_Running(due, attempt, scratch))
@@ -249,7 +252,7 @@ class Runner:
     # -- jobs -----------------------------------------------------------------------------------------------------
     def _job(self, due: Due, scratch: Path) -> Job:
         device = str(self.ledger.described[due.node.id]["device"])
-        digest = self.ledger.content_digest(due.item_id)
+        digest = self.ledger.content_digest(due.node, due.item_id)
         return attempts.job(self.config, self._plugins, due, scratch, device=device, item_digest=digest)
 
     def _submit_description(self, node: Node) -> str:

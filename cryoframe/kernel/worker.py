@@ -142,11 +142,13 @@ def _plain(params: object) -> dict[str, Any]:
 def _run(job: Job, plugins: Plugins, tell: Tell, is_cancelled: Callable[[], bool]) -> dict[str, Any]:
     plugin = plugins.load(job.offer)
     spec, params = stage_specs()[job.offer.hook], _params(job, plugin)
+    worker_inputs.require_unchanged(job)
     inputs = worker_inputs.open_inputs(job, spec, plugins)
     notes = worker_results.Notes()
     ctx = _context(job, tell, notes, is_cancelled)
     given = worker_inputs.in_convention(inputs, plugin.convention)
     value = plugins.call(plugin, job.offer.hook, {**given, "params": params, "ctx": ctx})
+    worker_inputs.require_unchanged(job)
     if value is None:
         raise ContractError(f"{job.offer.name} returned nothing", expected=spec.produces.__name__)
     product, notes = worker_results.accept(value, job, spec, inputs=inputs, plugin=plugin, params=params, notes=notes)

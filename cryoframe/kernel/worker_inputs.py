@@ -12,9 +12,9 @@ from cryoframe.data.frames import Convention, ImageGeometry, to_plugin
 from cryoframe.data.images import Micrograph, Movie, ParticleStack
 from cryoframe.data.optics import Optics
 from cryoframe.data.tables import ParticleTable
-from cryoframe.errors import ContractError, InvalidInput, Refused, Unsupported
+from cryoframe.errors import ContractError, EnvironmentFault, Incomplete, InvalidInput, Refused, Unsupported
 from cryoframe.formats import products
-from cryoframe.kernel.executor import InputRef, Job, RawFile
+from cryoframe.kernel.executor import IDENTITY, InputRef, Job, RawFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,31 @@ def open_inputs(job: Job, spec: StageSpec, plugins: Plugins) -> dict[str, Any]:
         wanted.name: _open(refs[wanted.name], Path(job.folder), plugins) if wanted.name in refs else None
         for wanted in spec.consumes
     }
+
+
+def require_unchanged(job: Job) -> None:
+    """Check that the user's files are those that were admitted, before they are read and after.
+
+    Raises
+    ------
+    Incomplete
+        If one was written to since: its content is not what the key of the result says.
+    EnvironmentFault
+        If one is out of reach.
+    """
+    for file in (file for ref in job.inputs for file in ref.raw):
+        try:
+            stat = Path(file.path).stat()
+        except OSError as error:
+            raise EnvironmentFault(f"{file.path} is out of reach ({error.strerror})") from error
+        admitted = tuple(file.facts.get(name) for name in IDENTITY)
+        if None not in admitted and admitted != (stat.st_size, stat.st_mtime_ns):
+            raise Incomplete(
+                "the file changed after it was admitted",
+                path=file.path,
+                expected=f"size and modification time {admitted}",
+                remedy="It is admitted anew when it is next looked at.",
+            )
 
 
 def in_convention(inputs: Mapping[str, Any], convention: Convention) -> dict[str, Any]:

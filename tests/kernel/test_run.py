@@ -360,3 +360,33 @@ def test_status__counts_and_names_what_was_given_up(tmp_path: Path) -> None:
     ((stage, item, message),) = status["given_up"]  # type: ignore[misc]
     assert (stage, item) == ("ctf", "m1.mrc")
     assert "odd grid" in message
+
+
+def test_a_file_rewritten_after_it_was_admitted__gives_no_product_under_the_old_key(tmp_path: Path) -> None:
+    world = World(tmp_path, n_micrographs=1)
+    with world.open() as run:
+        run.admit_inputs()
+        path = world.raw / "m0.mrc"
+        raw = bytearray(path.read_bytes())
+        raw[-2] ^= 0x41
+        path.write_bytes(raw)
+        runner = run.runner()
+        runner.run_until_idle()
+        (task,) = run.state.tasks("ctf")
+        assert task.status == "given_up"
+        assert "changed after it was admitted" in task.message
+        assert run.execute() == {"ctf": {"done": 1}, "pick": {"done": 1}}
+
+
+def test_a_file_out_of_reach__is_waited_for(tmp_path: Path) -> None:
+    world = World(tmp_path, n_micrographs=1)
+    with world.open() as run:
+        run.admit_inputs()
+        runner = run.runner(live=True)
+        (world.raw / "m0.mrc").rename(tmp_path / "away")
+        for _ in range(30):
+            assert runner.step(0.01)
+        (tmp_path / "away").rename(world.raw / "m0.mrc")
+        while runner.step():
+            pass
+        assert run.state.task_counts() == {"ctf": {"done": 1}, "pick": {"done": 1}}
