@@ -16,8 +16,27 @@ from cryoframe.data.results import Refinement
 from cryoframe.data.tables import ClassTable, FscTable, IterationTable, ParticleTable
 from cryoframe.testing import phantoms, testcard
 
-#: What a stage may be given instead of the nominal phantom.
-VARIANTS: Final = ("nominal", "empty", "one", "duplicate", "reordered", "bad", "noise", "card")
+_OF_PARTICLES: Final = ("nominal", "empty", "one", "duplicate", "reordered", "bad", "noise")
+#: Which variants of the phantom each hook has: the others would mean nothing to it.
+VARIANTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "correct_motion": ("nominal", "empty", "one", "bad", "noise"),
+        "estimate_ctf": ("nominal", "empty", "bad", "noise"),
+        "denoise_micrograph": ("nominal", "empty", "bad", "noise", "card"),
+        "pick_particles": ("nominal", "empty", "one", "bad", "noise", "card"),
+        "extract_particles": ("nominal", "empty", "one", "duplicate", "reordered", "bad", "card"),
+        "classify_2d": _OF_PARTICLES,
+        "select_particles": ("nominal", "empty", "one", "duplicate", "reordered", "bad"),
+        "make_initial_volume": _OF_PARTICLES,
+        "classify_3d": _OF_PARTICLES,
+        "refine_3d": _OF_PARTICLES,
+        "refine_ctf": _OF_PARTICLES,
+        "analyse_heterogeneity": _OF_PARTICLES,
+        "make_mask": ("nominal", "empty", "bad"),
+        "postprocess": ("nominal", "empty", "bad", "noise"),
+        "estimate_local_resolution": ("nominal", "empty", "bad", "noise"),
+    }
+)
 #: Values for parameters of these names, so that a plugin looks for what the phantom holds.
 HINTS: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -46,27 +65,24 @@ class Case:
     hints: Mapping[str, Any] = field(default_factory=lambda: dict(HINTS))
 
 
-#: Makes a hook's case of a variant in a folder, or None where the variant makes no sense for it.
-Maker = Callable[[str, Path], Case | None]
+#: Makes a hook's case of a variant in a folder.
+Maker = Callable[[str, Path], Case]
 
 
 def make(hook: str, variant: str, folder: Path) -> Case | None:
     """Return the case, or None where there is no phantom for the hook or the variant means nothing to it."""
-    maker = MAKERS.get(hook)
-    return maker(variant, folder) if maker else None
+    return _MAKERS[hook](variant, folder) if variant in VARIANTS.get(hook, ()) else None
 
 
 def has_phantom(hook: str) -> bool:
     """Whether the kit can call implementations of this hook."""
-    return hook in MAKERS
+    return hook in VARIANTS
 
 
 # -- one image --------------------
-def _movie(variant: str, folder: Path) -> Case | None:
+def _movie(variant: str, folder: Path) -> Case:
     shape = phantoms.FIELD_PX
     still = 10.0 + 4.0 * testcard.card_image(shape)
-    if variant in ("duplicate", "reordered"):
-        return None
     if variant == "bad":
         still = np.full(shape, np.nan, dtype=np.float32)
     flat = np.full(shape, 10.0, dtype=np.float32)
@@ -79,18 +95,14 @@ def _movie(variant: str, folder: Path) -> Case | None:
     return Case({"movie": filmed.movie}, filmed)
 
 
-def _ice(variant: str, folder: Path) -> Case | None:
+def _ice(variant: str, folder: Path) -> Case:
     del folder
-    if variant in ("one", "duplicate", "reordered"):
-        return None
     image = phantoms.ice(signal=0.0 if variant == "noise" else 1.0)
     return Case({"micrograph": _spoilt(image, variant)}, phantoms.ICE_CTF)
 
 
-def _denoised(variant: str, folder: Path) -> Case | None:
+def _denoised(variant: str, folder: Path) -> Case:
     del folder
-    if variant in ("one", "duplicate", "reordered"):
-        return None
     if variant == "card":
         return _card_case()
     taken = phantoms.micrograph(0 if variant == "noise" else 24)
@@ -109,10 +121,8 @@ def _card_case() -> Case:
     return Case({"micrograph": replace(taken.micrograph, data=dark.astype(np.float32))}, dark)
 
 
-def _picking(variant: str, folder: Path) -> Case | None:
+def _picking(variant: str, folder: Path) -> Case:
     del folder
-    if variant in ("duplicate", "reordered"):
-        return None
     if variant == "card":
         taken = discs(phantoms.micrograph(18, noise=0.2, key="card"))
     else:
@@ -130,10 +140,8 @@ def discs(taken: phantoms.Field) -> phantoms.Field:
     return replace(taken, micrograph=replace(taken.micrograph, data=(100.0 + image).astype(np.float32)))
 
 
-def _extraction(variant: str, folder: Path) -> Case | None:
+def _extraction(variant: str, folder: Path) -> Case:
     del folder
-    if variant == "noise":
-        return None
     taken = phantoms.micrograph(1 if variant == "one" else 24)
     table = taken.table()
     if variant == "card":
@@ -173,27 +181,23 @@ def _doubled(table: ParticleTable) -> ParticleTable:
 
 
 # -- particles --------------------
-def stack_case(variant: str, n: int = 160, *, snr: float = 0.5) -> phantoms.Particles | None:
+def stack_case(variant: str, n: int = 160, *, snr: float = 0.5) -> phantoms.Particles:
     """Particles in a variant; the truth is in the order of the rows."""
-    if variant == "card":
-        return None
     made = phantoms.particles(
         {"empty": 0, "one": 1}.get(variant, n), snr=0.0 if variant == "noise" else snr, key="stack"
     )
     return _varied(made, variant)
 
 
-def _stack_only(variant: str, folder: Path) -> Case | None:
+def _stack_only(variant: str, folder: Path) -> Case:
     made = stack_case(variant, 120)
     reference = _reference_files(folder)
-    return Case({"stack": made.stack}, made, {**HINTS, **reference}) if made else None
+    return Case({"stack": made.stack}, made, {**HINTS, **reference})
 
 
-def _views(variant: str, folder: Path) -> Case | None:
+def _views(variant: str, folder: Path) -> Case:
     """Particles of two views only, at any angle in the plane: two classes, and known which is which."""
     del folder
-    if variant == "card":
-        return None
     n = {"empty": 0, "one": 1}.get(variant, 120)
     rng = phantoms.rng_of("class views")
     euler = np.stack([np.zeros(n), np.where(np.arange(n) % 2, 90.0, 0.0), rng.uniform(-180.0, 180.0, n)], axis=-1)
@@ -216,21 +220,15 @@ def _varied(made: phantoms.Particles, variant: str) -> phantoms.Particles:
     return replace(made, stack=stack, euler_deg=made.euler_deg[rows], shifts_A=made.shifts_A[rows])
 
 
-def _refining(variant: str, folder: Path) -> Case | None:
+def _refining(variant: str, folder: Path) -> Case:
     del folder
     made = stack_case(variant)
-    if made is None:
-        return None
     reference = replace(made.volume, provenance="phantom")
     return Case({"stack": made.stack, "reference": reference, "mask": None}, made, BRIEFLY)
 
 
-def _selecting(variant: str, folder: Path) -> Case | None:
-    if variant in ("card", "noise"):
-        return None
+def _selecting(variant: str, folder: Path) -> Case:
     made = _views(variant, folder)
-    if made is None:
-        return None
     table = made.inputs["stack"].particles
     n = len(table)
     view = np.arange(n) % 2
@@ -251,11 +249,9 @@ def _selecting(variant: str, folder: Path) -> Case | None:
     return Case({"classes": Classes2D(averages, classes, assigned, phantoms.PIXEL_A)}, made.truth)
 
 
-def _refined(variant: str, folder: Path) -> Case | None:
+def _refined(variant: str, folder: Path) -> Case:
     """Particles beside a finished refinement, for stages that come after one."""
     case = _refining(variant, folder)
-    if case is None:
-        return None
     made: phantoms.Particles = case.truth
     n = len(made.stack.particles)
     names = ("rot_deg", "tilt_deg", "psi_deg")
@@ -268,26 +264,21 @@ def _refined(variant: str, folder: Path) -> Case | None:
 
 
 # -- maps --------------------
-def _volume(variant: str) -> Volume | None:
+def _volume(variant: str) -> Volume:
     made = phantoms.molecule()
-    if variant in ("duplicate", "reordered", "one", "noise"):
-        return None
     if variant in ("empty", "bad"):
         return replace(made, data=np.full_like(made.data, 0.0 if variant == "empty" else np.nan))
     grain = 0.01 * phantoms.rng_of("volume").standard_normal(made.data.shape)
     return replace(made, data=(made.data + grain).astype(np.float32))
 
 
-def _masking(variant: str, folder: Path) -> Case | None:
+def _masking(variant: str, folder: Path) -> Case:
     del folder
-    volume = _volume(variant)
-    return Case({"volume": volume}, phantoms.molecule()) if volume else None
+    return Case({"volume": _volume(variant)}, phantoms.molecule())
 
 
-def _finishing(variant: str, folder: Path) -> Case | None:
+def _finishing(variant: str, folder: Path) -> Case:
     del folder
-    if variant in ("duplicate", "reordered", "one"):
-        return None
     halves = phantoms.half_maps(signal=0.0 if variant == "noise" else 1.0)
     if variant in ("empty", "bad"):
         filled = np.full_like(halves.first.data, 0.0 if variant == "empty" else np.nan)
@@ -305,7 +296,7 @@ def _reference_files(folder: Path) -> Mapping[str, Any]:
     return {"map": path, "map_file": path, "volume": path, "file": path, "path": path, "reference": path}
 
 
-MAKERS: Final[Mapping[str, Maker]] = MappingProxyType(
+_MAKERS: Final[Mapping[str, Maker]] = MappingProxyType(
     {
         "correct_motion": _movie,
         "estimate_ctf": _ice,

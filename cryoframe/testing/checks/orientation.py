@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cryoframe.data.frames import Convention
 from cryoframe.errors import InvalidInput
-from cryoframe.testing import anatomy, cases, phantoms, testcard
+from cryoframe.testing import anatomy, phantoms, testcard
 from cryoframe.testing.checks.promise import Check, fail
 from cryoframe.testing.sessions import Session
 
@@ -40,7 +40,7 @@ def _symmetry(session: Session) -> str:
             return _symmetry_of_picks(session)
         if session.hook in MAPS:
             name, reversed_sections = testcard.identify_map_symmetry(phantoms.molecule().data, _map(session))
-            return name if not reversed_sections or name != "identity" else "identity"
+            return f"{name}, sections reversed" if reversed_sections else name
         return testcard.identify_image_symmetry(*_card_and_image(session))
     except InvalidInput as error:
         return fail(f"its result cannot be recognised: {error}")
@@ -205,7 +205,7 @@ def convention_honoured(session: Session) -> None:
 
 def _truth(session: Session, variant: str) -> Any:
     case = session.case(variant)
-    return case.truth if isinstance(case, cases.Case) else None
+    return case.truth if case else None
 
 
 def _positions(table: Any) -> Reals:

@@ -69,7 +69,7 @@ def _refused_or_fine(session: Session, path: Path) -> None:
 
 def file_untouched(session: Session) -> None:
     """Reading changes neither the file nor its folder."""
-    for path in [*_own(session), _specimen(session, "letter.txt")]:
+    for path in [_specimen(session, name) for name in specimens.KINDS]:
         before = (path.read_bytes(), path.stat().st_mtime_ns, sorted(path.parent.iterdir()))
         try:
             answer = _ask(session, path)

@@ -1,17 +1,18 @@
-"""Takes for granted that something is found."""
+"""Takes for granted that there is a best particle."""
 
 from __future__ import annotations
 
-from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
-from cryoframe_pick import plugin as reference
+from cryoframe import CtfFit, Micrograph, ParticleStack, ParticleTable, StageContext, hookimpl
+from cryoframe_extract import plugin as reference
 
 CAUGHT_BY = "empty_input"
 Params = reference.Params
 
 
 @hookimpl
-def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
-    table = reference.pick_particles(micrograph, ctf, params, ctx)
-    best = table.column("figure_of_merit").max()
-    ctx.metric("best", float(best))
-    return table
+def extract_particles(
+    micrograph: Micrograph, particles: ParticleTable, ctf: CtfFit, params: Params, ctx: StageContext
+) -> ParticleStack:
+    stack = reference.extract_particles(micrograph, particles, ctf, params, ctx)
+    ctx.metric("best", float(particles.column("figure_of_merit").max()))
+    return stack

@@ -8,7 +8,7 @@ from cryoframe_pick import plugin as reference
 CAUGHT_BY = "import_cost"
 Params = reference.Params
 
-_table = sorted(str(number) for number in range(400_000))
+_table = sorted(str(number) for number in range(1_500_000))
 
 
 @hookimpl

@@ -1,0 +1,10 @@
+"""The kit over the stages that work on one movie or micrograph."""
+
+from __future__ import annotations
+
+from cryoframe.testing import conformance
+
+test_correct_motion_global = conformance("global", "correct_motion")
+test_estimate_ctf_spectrum = conformance("spectrum", "estimate_ctf")
+test_pick_particles_blob = conformance("blob", "pick_particles")
+test_extract_particles_box = conformance("box", "extract_particles")

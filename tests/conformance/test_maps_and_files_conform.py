@@ -1,0 +1,15 @@
+"""The kit over the stages that work on maps, and over the readers of files."""
+
+from __future__ import annotations
+
+from cryoframe.testing import conformance
+
+test_make_mask_threshold = conformance("threshold", "make_mask")
+test_postprocess_fsc = conformance("fsc", "postprocess")
+test_open_movie_mrc = conformance("mrc", "open_movie")
+test_open_movie_tiff = conformance("tiff", "open_movie")
+test_open_movie_eer = conformance("eer", "open_movie")
+test_open_micrograph_mrc = conformance("mrc", "open_micrograph")
+test_open_micrograph_picture = conformance("picture", "open_micrograph")
+test_read_metadata_mdoc = conformance("mdoc", "read_metadata")
+test_read_metadata_epu = conformance("epu", "read_metadata")
