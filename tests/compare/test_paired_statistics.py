@@ -40,7 +40,7 @@ def test_few_items__never_differ() -> None:
 def test_the_same_seed__gives_the_same_interval() -> None:
     values = np.random.default_rng(7).standard_normal(24)
     assert bootstrap_median(values, seed=3) == bootstrap_median(values, seed=3)
-    assert bootstrap_median(values, seed=3) != bootstrap_median(values, seed=4)
+    assert len({bootstrap_median(values, seed=seed) for seed in range(20)}) > 1
 
 
 def test_items_without_a_value__are_left_out() -> None:
