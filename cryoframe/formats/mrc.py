@@ -27,7 +27,7 @@ from cryoframe.formats.paths import open_regular
 
 __all__ = ["MrcHeader", "open_mapped", "read", "read_frames", "read_header", "read_image", "write"]
 
-MAX_INFLATED_BYTES = 64 * 2**30
+MAX_INFLATED_BYTES = 8 * 2**30
 MAX_EXTENDED_BYTES = 256 * 2**20
 _CHUNK = 1 << 20
 _GZIP_BEST = 1040

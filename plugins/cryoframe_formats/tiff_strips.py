@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cryoframe.errors import Corrupt, Incomplete, Unsupported
 from cryoframe_formats.tiff_ifd import BITS, COMPRESSION, PREDICTOR, SAMPLE_FORMAT, Page
 
-MAX_FRAME_BYTES: Final = 4 * 2**30
+MAX_FRAME_BYTES: Final = 2**30
 MAX_RATIO: Final = 4200
 """LZW codes of 12 bits cannot stand for more than 4 096 bytes each, deflate stays below 1 032 : 1."""
 
