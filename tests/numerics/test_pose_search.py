@@ -66,7 +66,7 @@ def test_score__is_the_likelihood_gain(world):
 
 
 def test_grid_search__finds_the_true_row_and_shift(world):
-    volume_ft, poses, _, images_ft, ctfs, targets = world
+    volume_ft, poses, _, _, ctfs, targets = world
     grid = np.concatenate([rotations.random_rotations(40, np.random.default_rng(2)), poses])
     whole = np.array([[1, 0], [0, -1], [2, 1], [0, 0], [-1, -1]], dtype=float)
     moved = projection.project(volume_ft, poses) * ctfs * fourier.phase_ramp(N, -whole)
@@ -110,7 +110,7 @@ def test_candidates_left_out__never_win(world):
 
 
 def test_groups_of_references__each_give_their_best(world):
-    volume_ft, poses, shifts, _, _, targets = world
+    volume_ft, poses, _, _, _, targets = world
     table = projection.project_points(volume_ft, np.repeat(poses[:3], 2, axis=0), targets.points)
     table[1::2] *= 0.5
     rows, _, scores = pose_search.search_table(targets, table, pose_search.shift_grid(1, 1), group_size=2)
