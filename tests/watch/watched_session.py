@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cryoframe.formats import mrc
+from cryoframe.kernel import plugins
 from cryoframe.kernel.events import Event, ItemAdmitted, StageFinished
 from cryoframe.kernel.run import Run
 from cryoframe.watch.daemon import Tick, watch
@@ -73,6 +74,7 @@ class Watched:
 
     def session(self, until_idle_s: float = 0.6, *, guard: DiskGuard | None = None) -> list[Event]:
         """Watch until idle and return all the journal has."""
+        plugins._numerics_digest.cache_clear()  # as a process of its own would see the sources
         with Run.open(self.folder / "run.toml") as run:
             guard = guard or DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096)
             assert watch(run, until_idle_s=until_idle_s, on_tick=self.ticks.append, guard=guard) == 0
