@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conventions_world import (
     PIXEL_SIZE_A,
     Blobs,
@@ -25,6 +26,7 @@ from cryoframe.formats import mrc
 from cryoframe.numerics import ctf, fourier, fsc, rotations, symmetry
 from cryoframe.numerics.projection import prepare_volume, project
 from cryoframe.numerics.reconstruction import reconstruct
+from cryoframe_formats.tiff import open_tiff
 
 IDENTITY = np.eye(3)
 ONE_BLOB = Blobs(np.array([[5.0, 3.0, -2.0]]), np.array([1.6]), np.array([1.0]))
@@ -49,7 +51,7 @@ def test_every_statement_has_a_test(repository: Path) -> None:
     stated = set(re.findall(r"\*\*(C\d\d)\*\*", text))
     tested = set(re.findall(r"def test_(C\d\d)__", Path(__file__).read_text(encoding="utf-8")))
     assert stated == tested
-    assert len(stated) == 20
+    assert len(stated) == 21
 
 
 def test_C01__the_suffix_of_a_name_is_its_unit() -> None:
@@ -65,6 +67,12 @@ def test_C02__x_is_the_first_mrc_column(tmp_path: Path) -> None:
     raw = np.fromfile(tmp_path / "v.mrc", dtype="<f4", offset=1024)
     assert np.flatnonzero(raw).tolist() == [3 + 8 * (2 + 6 * 1)]
     assert np.fromfile(tmp_path / "v.mrc", dtype="<i4", count=3).tolist() == [8, 6, 4]
+
+
+def test_C21__a_tiff_movie_is_read_with_its_last_row_first(tmp_path: Path) -> None:
+    frames = np.random.default_rng(6).integers(0, 200, (3, 6, 8), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "m.tif", frames, compression="lzw", photometric="minisblack")
+    np.testing.assert_array_equal(open_tiff(tmp_path / "m.tif").read_frame(1), frames[1, ::-1])
 
 
 @pytest.mark.parametrize("n", [8, 9])
