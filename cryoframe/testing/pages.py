@@ -1,15 +1,18 @@
 """Generated parts of the documents, from the code they describe; the documents themselves are written elsewhere.
 
-``python -m cryoframe.testing.pages`` writes the hook table on standard output.
+``python -m cryoframe.testing.pages README.md`` writes hook table and command help between the markers of that file.
 """
 
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import subprocess
 import sys
 import typing
 from collections.abc import Callable
+from pathlib import Path
 
 from cryoframe.kernel import hookspecs
 from cryoframe.kernel.stage import StageSpec, service_names, stage_specs
@@ -72,5 +75,29 @@ def _first_line(doc: str) -> str:
     return doc.splitlines()[0].replace("|", r"\|") if doc else ""
 
 
+def replaced(text: str, name: str, content: str) -> str:
+    """Return the document with `content` between the markers of that name."""
+    before = between(text, name)
+    marked = f"<!-- {name}:begin -->\n{before}\n" if before else f"<!-- {name}:begin -->\n"
+    if marked not in text:
+        raise ValueError(f"blank lines around the section '{name}'; remove them")
+    return text.replace(marked, f"<!-- {name}:begin -->\n{content}\n")
+
+
+def command_help() -> str:
+    """Return what the installed program says of itself, as a fenced block of text for a page 100 columns wide."""
+    program = Path(sys.executable).with_name("cryoframe")
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+    said = subprocess.run([program, "--help"], capture_output=True, text=True, check=True, env=environment).stdout
+    return f"```text\n{said.rstrip()}\n```"
+
+
+def rewrite(path: Path) -> None:
+    """Bring the generated parts of a document up to date."""
+    text = replaced(path.read_text(encoding="utf-8"), "hooks", hook_table())
+    path.write_text(replaced(text, "cli", command_help()), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(hook_table() + "\n")
+    for argument in sys.argv[1:]:
+        rewrite(Path(argument))

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -49,6 +51,8 @@ class Report:
     threads: list[str] = field(default_factory=list)
     children: int = 0
     handlers: int = 0
+    #: What the kernel's own worker said of the same job: nothing when it accepted the result.
+    refused: str = ""
 
     def write(self, path: str) -> None:
         """Write the report."""
@@ -93,6 +97,8 @@ def main(order: Order) -> int:
     if order.n_calls:
         _arm(order)
         _call_often(order, report, job, lambda ctx: _perform(job, plugins, plugin, ctx))
+        if order.n_calls > 1 and not report.error:
+            report.refused = _attempt(job, plugins)
     report.write(order.report)
     return 1 if report.error else 0
 
@@ -144,6 +150,17 @@ def _call_often(order: Order, report: Report, job: Any, perform: Callable[[Any],
         report.memory_MB.append(_resident_MB())
     report.threads = [thread.name for thread in threading.enumerate() if thread not in threads and not thread.daemon]
     report.children = _n_children()
+
+
+def _attempt(job: Any, plugins: Any) -> str:
+    """Let the kernel's worker run the same job to a stored product; return why it could not."""
+    from cryoframe.kernel import worker
+    from cryoframe.kernel.executor import RESULT
+
+    with contextlib.redirect_stdout(io.StringIO()):  # the worker writes the attempt's log there
+        worker.attempt(job, lambda message: None, plugins=plugins)
+    said = json.loads((Path(job.folder) / RESULT).read_text(encoding="utf-8"))
+    return "" if said["ok"] else str(said["message"])
 
 
 def _resident_MB() -> float:

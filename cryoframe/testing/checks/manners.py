@@ -33,6 +33,8 @@ def works_in_a_worker(session: Session) -> None:
         fail(
             f"in a worker process it raised {visit.report.error}", remedy="Run `cryoframe stage` to see the traceback."
         )
+    if visit.report.refused:
+        fail(f"the kernel's worker does not accept its result: {visit.report.refused}")
     if visit.returncode:
         fail(f"its worker process ended with status {visit.returncode}", expected="0")
 
