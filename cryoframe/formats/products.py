@@ -80,7 +80,7 @@ def kind_of(folder: Path) -> str:
     return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"])
 
 
-def _dump(value: object, folder: Path, name: str, written: list[Path]) -> object:
+def _dump(value: object, folder: Path, name: str, written: list[Path], *, pixel_size_A: float = 1.0) -> object:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
@@ -91,12 +91,15 @@ def _dump(value: object, folder: Path, name: str, written: list[Path]) -> object
         written.append(path)
         return {"table": path.name}
     if isinstance(value, np.ndarray):
-        return _dump_array(value, folder, name, written)
+        return _dump_array(value, folder, name, written, pixel_size_A=pixel_size_A)
     if isinstance(value, tuple):
         return [_dump(item, folder, f"{name}.{index}", written) for index, item in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pixel_size_A = float(getattr(value, "pixel_size_A", None) or 1.0)  # in MRC headers, for other programs
         return {
-            field.name: _dump(getattr(value, field.name), folder, f"{name}.{field.name}", written)
+            field.name: _dump(
+                getattr(value, field.name), folder, f"{name}.{field.name}", written, pixel_size_A=pixel_size_A
+            )
             for field in dataclasses.fields(value)
             if field.metadata.get("stored", True)
         }
@@ -105,10 +108,12 @@ def _dump(value: object, folder: Path, name: str, written: list[Path]) -> object
     )
 
 
-def _dump_array(array: np.ndarray[typing.Any, typing.Any], folder: Path, name: str, written: list[Path]) -> object:
+def _dump_array(
+    array: np.ndarray[typing.Any, typing.Any], folder: Path, name: str, written: list[Path], *, pixel_size_A: float
+) -> object:
     if array.dtype == np.float32 and array.ndim in (2, 3) and array.size:
         path = folder / f"{name}.{'mrcs' if name.endswith(('images', 'averages')) else 'mrc'}"
-        mrc.write(path, array, pixel_size_A=1.0, is_stack=path.suffix == ".mrcs")
+        mrc.write(path, array, pixel_size_A=pixel_size_A, is_stack=path.suffix == ".mrcs")
     else:
         path = folder / f"{name}.npy"
         np.save(path, array, allow_pickle=False)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryoframe.data import ids
 from cryoframe.data.images import ParticleStack
 from cryoframe.data.maps import Volume
-from cryoframe.data.optics import Optics
-from cryoframe.data.tables import ParticleTable
 from cryoframe.errors import EnvironmentFault, FileError, Incomplete, Refused
-from cryoframe.formats import mrc, products, star_columns
-from cryoframe.formats.star_records import ParticleRecords
+from cryoframe.formats import products, star_columns, star_products
 from cryoframe.kernel import events, worker_results
 from cryoframe.kernel.bus import Bus
 from cryoframe.kernel.config import InputConfig
@@ -25,9 +22,6 @@ from cryoframe.kernel.ledger import IMPORTED
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.kernel.state import FileRow, Item, State
 from cryoframe.kernel.store import PRODUCT, Store
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 PROBE_S = 30.0
 
@@ -149,7 +143,7 @@ class Admission:
         if not self._store.has(stage_id, key):
             scratch = self._store.scratch(stage_id, key, 1)
             (scratch / PRODUCT).mkdir()
-            product = _volume(section, path) if kind == "Volume" else _stack(section, path, seed, scratch)
+            product = _imported(section, path, seed, scratch)
             worker_results.check(product, kind)
             products.save(product, scratch / PRODUCT)
             (scratch / "joined.images").unlink(missing_ok=True)
@@ -177,77 +171,14 @@ def _content_digest(path: Path, section: InputConfig) -> str:
     digests = [ids.digest_file(path)]
     if section.kind == "particles":
         for stack in sorted({str(name) for name in star_columns.particles_from_star(path).columns.get("stack", ())}):
-            digests.append(ids.digest_file(_stack_path(stack, section, path)))
+            digests.append(ids.digest_file(star_products.find_stack(stack, path, section.root)))
     return ids.digest_facts({"files": digests})
 
 
-def _stack_path(name: str, section: InputConfig, path: Path) -> Path:
-    """Return where a stack named in a STAR file lies: below `root`, else beside the file."""
-    for folder in (section.root, path.parent):
-        if folder is not None and (folder / name).is_file():
-            return folder / name
-    raise Refused(f"stack {name} is not found", path=path, remedy="Set root in [particles] to where the names start.")
-
-
-def _volume(section: InputConfig, path: Path) -> Volume:
-    data, header = mrc.read(path)
-    pixel_size_A = section.pixel_size_A or header.require_pixel_size_A()
-    if len(set(data.shape)) != 1:
-        raise Refused(f"map of {data.shape} voxels", path=path, expected="a cube")
-    return Volume(data, pixel_size_A, section.symmetry, f"{worker_results.DERIVED}: {path.name}")
-
-
-def _stack(section: InputConfig, path: Path, seed: int, scratch: Path) -> ParticleStack:
-    """Read a STAR file and gather its images; identity and half-set are given here as for picks."""
-    import numpy as np
-
-    records = star_columns.particles_from_star(path, pixel_size_A=section.pixel_size_A)
-    columns = records.columns
-    for name in ("stack", "stack_index", "pixel_size_A"):
-        if name not in columns:
-            raise Refused(f"particles without {name}", path=path, remedy="Set pixel_size_A, or export rlnImageName.")
-    groups = {str(group["optics_group"]): group for group in records.optics}
-    pixels = np.unique(np.round(np.asarray(columns["pixel_size_A"], dtype=float), 6))
-    if len(pixels) != 1:
-        raise Refused(f"particles of {len(pixels)} different pixel sizes", path=path, expected="one")
-    table = _table(records, seed)
-    stacks = {name: mrc.open_mapped(_stack_path(name, section, path)) for name in sorted(set(columns["stack"]))}
-    box = next(iter(stacks.values())).shape[-1]
-    images = np.memmap(scratch / "joined.images", np.float32, "w+", shape=(records.n_rows, box, box))
-    for row, (name, index) in enumerate(zip(columns["stack"], columns["stack_index"], strict=True)):
-        images[row] = stacks[str(name)].reshape(-1, box, box)[int(index)]
-    known = {field.name for field in dataclasses.fields(Optics)}
-    optics = tuple(
-        Optics(**{name: value for name, value in group.items() if name in known})  # type: ignore[arg-type]
-        for group in groups.values()
+def _imported(section: InputConfig, path: Path, seed: int, scratch: Path) -> ParticleStack | Volume:
+    if section.kind == "volumes":
+        return star_products.volume_from_mrc(path, pixel_size_A=section.pixel_size_A, symmetry=section.symmetry)
+    images = scratch / "joined.images"
+    return star_products.stack_from_star(
+        path, images_path=images, root=section.root, pixel_size_A=section.pixel_size_A, seed=seed
     )
-    return ParticleStack(images, table, float(pixels[0]), optics)
-
-
-def _table(records: ParticleRecords, seed: int) -> ParticleTable:
-    import numpy as np
-
-    n = records.n_rows
-    given = dict(records.columns)
-    micrographs = [str(name) for name in given.get("micrograph_id", given["stack"])]
-    x_A, y_A = (np.asarray(given.get(name, np.arange(n)), dtype=float) for name in ("x_A", "y_A"))
-    places = [
-        f"{name}|{stack}|{at}"
-        for name, stack, at in zip(micrographs, given["stack"], given["stack_index"], strict=True)
-    ]
-    identity = [ids.particle_id(place, x, y, "input") for place, x, y in zip(places, x_A, y_A, strict=True)]
-    assigned = [ids.half_of(name, seed) for name in micrographs]
-    half = np.asarray(given.pop("half", assigned), dtype=np.int64)
-    owned: dict[str, ArrayLike] = {
-        "particle_id": np.array(identity, dtype=np.uint64),
-        "micrograph_id": micrographs,
-        "optics_group": [str(name) for name in given["optics_group"]],
-        "half": np.where(half > 0, half, assigned).astype(np.uint8),
-    }
-    declared = ParticleTable.schema.columns
-    rest: dict[str, ArrayLike] = {
-        name: np.asarray(values).astype(declared[name].dtype) if declared[name].dtype != "string" else values
-        for name, values in given.items()
-        if name in declared and name not in owned
-    }
-    return ParticleTable.from_columns({**owned, **rest})

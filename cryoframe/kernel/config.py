@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -150,35 +150,20 @@ def from_mapping(
     name = run.get("name", path.stem if path else "run")
     values: dict[str, Any] = {"name": name, "folder": f"runs/{name}", "workers": os.cpu_count() or 1} | run
     values |= {"plugin_files": plugins.get("files", []), "blocked": plugins.get("blocked", [])}
-    made = cast("RunConfig", build(_Run, values, where=f"{where}: [run]", folder=folder))
-    known = {item.name: getattr(made, item.name) for item in fields(_Run)}
-    config = RunConfig(
-        **known,
+    made = cast("RunConfig", build(RunConfig, values, where=f"{where}: [run]", folder=folder))
+    inputs = (_input(kind, table, where, folder) for kind in INPUT_KEYS for table in _tables(content, kind, where))
+    stages = (_stage(table, index, where, folder) for index, table in enumerate(_tables(content, "stage", where)))
+    config = replace(
+        made,
         optics=build(Optics, _table(content, "optics", where), where=f"{where}: [optics]"),
-        inputs=tuple(
-            _input(kind, table, where, folder) for kind in INPUT_KEYS for table in _tables(content, kind, where)
-        ),
+        inputs=tuple(inputs),
         watch=_watch(_table(content, "watch", where), where, folder),
-        stages=tuple(
-            _stage(table, index, where, folder) for index, table in enumerate(_tables(content, "stage", where))
-        ),
+        stages=tuple(stages),
         path=path,
         digest=digest_facts(content),
     )
     _check(config, where)
     return config
-
-
-@dataclass(frozen=True)
-class _Run:
-    name: str
-    folder: Path
-    device: str = "auto"
-    seed: int = 0
-    workers: int = 1
-    executor: Literal["inline", "processes"] = "processes"
-    plugin_files: tuple[Path, ...] = ()
-    blocked: tuple[str, ...] = ()
 
 
 def _table(content: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
@@ -206,7 +191,7 @@ def _input(kind: str, table: dict[str, Any], where: str, folder: Path) -> InputC
     if not getattr(section, key):
         raise ConfigError(f"{label}: '{key}' is missing", remedy=f"Say which with {key} = …")
     patterns = tuple(str(folder / Path(pattern).expanduser()) for pattern in section.files)
-    return _with(section, files=patterns)
+    return replace(section, files=patterns)
 
 
 def _watch(table: dict[str, Any], where: str, folder: Path) -> WatchConfig:
@@ -225,10 +210,6 @@ def _stage(table: dict[str, Any], index: int, where: str, folder: Path) -> Stage
     if "id" not in table and isinstance(table.get("run"), str):
         table["id"] = table["run"]
     return cast("StageConfig", build(StageConfig, table, where=label, folder=folder))
-
-
-def _with(section: InputConfig, **changes: Any) -> InputConfig:
-    return InputConfig(**{item.name: changes.get(item.name, getattr(section, item.name)) for item in fields(section)})
 
 
 def _fixed_part(pattern: str) -> Path:

@@ -6,8 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +15,7 @@ import pluggy
 from cryoframe.data.frames import Convention
 from cryoframe.data.ids import digest_bytes
 from cryoframe.errors import ContractError, CryoframeError, PluginError, nearest
-from cryoframe.kernel import contract
+from cryoframe.kernel import contract, sources
 from cryoframe.kernel.discovery import WRAPPERS, Offer
 from cryoframe.kernel.stage import PROJECT, hook_names, stage_specs
 
@@ -155,8 +154,8 @@ class Plugins:
 
     def source_digest(self, offer: Offer) -> str:
         """Return the key of all code that makes the result: plugin, wrappers, numerics; imports nothing."""
-        parts = [_source_digest(offer), _numerics_digest()]
-        parts += [_source_digest(wrapper) for wrapper in self.wrappers(offer.hook)]
+        parts = [sources.source_digest(offer), sources.numerics_digest()]
+        parts += [sources.source_digest(wrapper) for wrapper in self.wrappers(offer.hook)]
         return digest_bytes(*(part.encode() for part in parts))
 
     def _pluggy(self) -> pluggy.PluginManager:
@@ -240,35 +239,3 @@ def _import_file(path: Path, name: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def _source_digest(offer: Offer) -> str:
-    """Digest every Python file of the plugin's top-level package, or its one file, found without importing it."""
-    if offer.path:
-        return digest_bytes(Path(offer.path).read_bytes())
-    return _package_digest(offer.target.partition(":")[0].partition(".")[0])
-
-
-@cache
-def _package_digest(package: str) -> str:
-    spec = importlib.util.find_spec(package)
-    if spec is None or not (spec.origin or spec.submodule_search_locations):
-        raise PluginError(f"module '{package}' of a plugin is not installed")
-    roots = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    return _folder_digest(roots) if roots else digest_bytes(Path(str(spec.origin)).read_bytes())
-
-
-@cache
-def _numerics_digest() -> str:
-    return _folder_digest([Path(__file__).parent.parent / "numerics"])
-
-
-def _folder_digest(roots: list[Path]) -> str:
-    files = sorted((path.relative_to(root).as_posix(), path) for root in roots for path in root.rglob("*.py"))
-    return digest_bytes(*(part for name, path in files for part in (name.encode(), path.read_bytes())))
-
-
-def only(plugins: Plugins, offer: Offer) -> Plugins:
-    """Return the same collection narrowed to one implementation and its wrappers, as a worker needs it."""
-    kept = (offer, *plugins.wrappers(offer.hook))
-    return Plugins(replace(item) for item in kept)
