@@ -277,7 +277,7 @@ def build_model(map: SharpenedMap, sequences: Sequence[str], params: Any, ctx: S
 
 # --- services (not stages) -----------------------------------------------------------------------------------------
 @service()
-def open_movie(path: Path) -> FrameSource | None:  # type: ignore[empty-body]
+def open_movie(path: Path) -> FrameSource | None:
     """Open a movie file, or return None when it is not of your kind (judge by its first bytes, not by its name).
 
     Parameters
@@ -288,7 +288,7 @@ def open_movie(path: Path) -> FrameSource | None:  # type: ignore[empty-body]
 
 
 @service()
-def open_micrograph(path: Path) -> MicrographSource | None:  # type: ignore[empty-body]
+def open_micrograph(path: Path) -> MicrographSource | None:
     """Open a micrograph file, or return None when it is not of your kind.
 
     Parameters
@@ -299,7 +299,7 @@ def open_micrograph(path: Path) -> MicrographSource | None:  # type: ignore[empt
 
 
 @service()
-def read_metadata(path: Path) -> AcquisitionMetadata | None:  # type: ignore[empty-body]
+def read_metadata(path: Path) -> AcquisitionMetadata | None:
     """Read a side-car file, or return None when it is not of your kind.
 
     Parameters
@@ -310,7 +310,7 @@ def read_metadata(path: Path) -> AcquisitionMetadata | None:  # type: ignore[emp
 
 
 @service()
-def open_gain(path: Path) -> GainReference | None:  # type: ignore[empty-body]
+def open_gain(path: Path) -> GainReference | None:
     """Read a gain reference, or return None when the file is not of your kind.
 
     Parameters
