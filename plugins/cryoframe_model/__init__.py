@@ -1,0 +1,1 @@
+"""Atomic models as starting maps; the arithmetic is in ``cryoframe.numerics``."""
