@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cryoframe_model.structure import read_atoms
 
 from cryoframe.numerics import atoms
+from cryoframe_model.structure import read_atoms
 
 #: h²/(2π·m·e), turns scattering amplitude a volume [Å/Å³] into volts.
 VOLTS_A2 = 47.87801
