@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,23 +16,6 @@ from cryoframe.kernel.run import Run
 from cryoframe.watch.daemon import Daemon, RootFound, RootLost, watch
 from cryoframe.watch.guard import DiskGuard
 from cryoframe.watch.wakeup import Wakeup
-
-DRIVER = """\
-import sys
-from cryoframe.kernel.run import Run
-from cryoframe.watch.daemon import watch
-from cryoframe.watch.guard import DiskGuard
-idle = float(sys.argv[2]) if len(sys.argv) > 2 else None
-with Run.open(sys.argv[1]) as run:
-    code = watch(run, until_idle_s=idle, on_tick=lambda tick: print(tick.counts["admitted"], flush=True),
-                 guard=DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096))
-sys.exit(code)
-"""
-
-
-def drive(watched: Watched, *more: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", DRIVER, str(watched.folder / "run.toml"), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
 
 
 def test_files_there_at_the_start_and_files_that_come__are_done_once(watched: Watched) -> None:
@@ -265,79 +245,6 @@ def test_a_share_that_goes_away_and_returns__loses_and_deletes_nothing(watched: 
     assert set(finished(events).values()) == {1}
     assert [type(event) for event in events if isinstance(event, (RootLost, RootFound))] == [RootLost, RootFound]
     assert watched.counts == {"settled": 2}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal__ends_in_good_order(watched: Watched, number: signal.Signals) -> None:
-    watched.put("a.mrc")
-    process = drive(watched)
-    assert process.stdout is not None
-    while "1" not in process.stdout.readline():
-        pass
-    process.send_signal(number)
-    assert process.wait(15.0) == 0
-    process.stdout.close()
-    with Run.open(watched.folder / "run.toml") as run:
-        assert [type(event).__name__ for event in run.journal.replay()][-2] == "RunFinished"
-
-
-def test_a_second_daemon__is_refused_with_who_and_where(watched: Watched) -> None:
-    process = drive(watched)
-    assert process.stdout is not None
-    process.stdout.readline()
-    with pytest.raises(StoreError, match=f"process {process.pid}"):
-        Run.open(watched.folder / "run.toml")
-    process.terminate()
-    process.communicate()
-
-
-@pytest.mark.slow
-def test_killed_again_and_again__nothing_is_lost_and_nothing_done_twice(watched: Watched) -> None:
-    n_files = 60
-    stop = threading.Event()
-
-    def land() -> None:
-        for number in range(n_files):
-            watched.put(f"{number:03d}.mrc", float(number))
-            time.sleep(0.1)
-        stop.set()
-
-    thread = threading.Thread(target=land)
-    thread.start()
-    for delay_s in (0.7, 1.3, 0.9, 1.6, 1.1):
-        process = drive(watched)
-        time.sleep(delay_s)
-        process.kill()
-        process.communicate()
-    thread.join()
-    events = watched.session()
-    assert sorted(set(admitted(events))) == [f"{number:03d}.mrc" for number in range(n_files)]
-    assert len(admitted(events)) == n_files
-    outcomes = finished(events)
-    assert set(outcomes.values()) == {1}
-    assert watched.tasks == {"ctf": {"done": n_files}}
-
-
-ADMISSION_POINTS = [
-    "admit.digested", "admit.settled", "journal.inserted:4", "journal.committed:5", "runner.queued:2", "runner.outcome",
-    "runner.before_commit", "runner.committed", "store.before_rename", "store.renamed", "journal.begun:9",
-]  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("point", ADMISSION_POINTS)
-def test_dead_at_a_named_point__the_next_session_brings_it_to_its_end(watched: Watched, point: str) -> None:
-    for number in range(3):
-        watched.put(f"{number}.mrc", float(number))
-    process = drive(watched, "0.5", CRYOFRAME_CRASH_AT=point)
-    process.communicate()
-    events = watched.session()
-    assert sorted(admitted(events)) == ["0.mrc", "1.mrc", "2.mrc"]
-    assert watched.tasks == {"ctf": {"done": 3}}
-    assert max(finished(events).values()) == 1
-    with Run.open(watched.folder / "run.toml") as run:
-        assert run.store.verify() == []
-        assert len(list((run.folder / "stages" / "ctf").iterdir())) == 3
 
 
 def test_a_disk_below_the_mark__pauses_and_goes_on_by_itself(watched: Watched) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -11,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from cryoframe.formats import mrc
-from cryoframe.kernel import plugins
 from cryoframe.kernel.events import Event, ItemAdmitted, StageFinished
 from cryoframe.kernel.run import Run
 from cryoframe.watch.daemon import Tick, watch
@@ -55,6 +57,18 @@ run = "estimate_ctf"
 use = "trivial"
 """
 
+DRIVER = """\
+import sys
+from cryoframe.kernel.run import Run
+from cryoframe.watch.daemon import watch
+from cryoframe.watch.guard import DiskGuard
+idle = float(sys.argv[2]) if len(sys.argv) > 2 else None
+with Run.open(sys.argv[1]) as run:
+    code = watch(run, until_idle_s=idle, on_tick=lambda tick: print(tick.counts["admitted"], flush=True),
+                 guard=DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096))
+sys.exit(code)
+"""
+
 
 class Watched:
     """A folder under watch; `run` and the daemon live while a session does."""
@@ -74,12 +88,20 @@ class Watched:
 
     def session(self, until_idle_s: float = 0.6, *, guard: DiskGuard | None = None) -> list[Event]:
         """Watch until idle and return all the journal has."""
-        plugins._numerics_digest.cache_clear()  # as a process of its own would see the sources
         with Run.open(self.folder / "run.toml") as run:
             guard = guard or DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096)
             assert watch(run, until_idle_s=until_idle_s, on_tick=self.ticks.append, guard=guard) == 0
             self.files = {row.path: row for row in run.state.files()}
             self.counts = run.state.file_counts()
+            self.tasks = run.state.task_counts()
+            return list(run.journal.replay())
+
+    def session_apart(self) -> list[Event]:
+        """Watch until idle in a process of its own."""
+        process = drive(self, "0.6")
+        process.communicate()
+        assert process.returncode == 0
+        with Run.open(self.folder / "run.toml") as run:
             self.tasks = run.state.task_counts()
             return list(run.journal.replay())
 
@@ -125,3 +147,8 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end_s, "it did not come about in time"
         time.sleep(0.02)
+
+
+def drive(watched: Watched, *more: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", DRIVER, str(watched.folder / "run.toml"), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **environment})
