@@ -66,6 +66,8 @@ def summary(folder: Path) -> dict[str, Any]:
             facts[name] = value
         elif hasattr(value, "shape"):
             facts[f"{name} shape"] = list(value.shape)
+        elif hasattr(value, "resolution_A"):
+            facts[f"{name} 0.143 [Å]"] = value.resolution_A()
         elif hasattr(value, "n_rows"):
             facts[f"{name} rows"] = value.n_rows
     return facts

@@ -103,7 +103,8 @@ def _named(text: str, spec: StageSpec) -> _File:
     named = equals and name in known and not Path(text).exists()
     file = _File(Path(rest), name) if named else _File(Path(text))
     if not file.path.exists():
-        raise ConfigError(f"there is no file '{file.path}'", expected=f"a path, or one of {', '.join(known)}=PATH")
+        spelt = ", ".join(f"{name}=PATH" for name in known)
+        raise ConfigError(f"there is no file '{file.path}'", expected=f"a path, or {spelt}")
     return file
 
 

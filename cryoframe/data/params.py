@@ -144,7 +144,9 @@ def resolved_hints(thing: Any, names: Mapping[str, Any] | None = None) -> dict[s
 
 def type_name(hint: object) -> str:
     """Return an annotation as people write it."""
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return str(hint).replace("typing.", "").replace("pathlib.", "")
 
 
 def _leaves(hint: object) -> Iterator[object]:
