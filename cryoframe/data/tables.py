@@ -250,7 +250,7 @@ class Table:
             arrow.validate(full=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise Corrupt(f"not a valid Arrow file ({error})", path=path, expected=cls.schema.label) from error
-        label = (arrow.schema.metadata or {}).get(SCHEMA_KEY, b"").decode()
+        label = (arrow.schema.metadata or {}).get(SCHEMA_KEY, b"").decode(errors="replace")
         if label != cls.schema.label:
             raise Unsupported(
                 f"table is '{label or 'of no stated schema'}'",

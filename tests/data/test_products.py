@@ -1,0 +1,72 @@
+"""Products are frozen values; the catalogue knows them all by name; movies hand out frames one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cryoframe.data import catalogue
+from cryoframe.data.images import FrameSource, Micrograph, Movie, ParticleStack
+from cryoframe.data.optics import GainReference, Optics
+from cryoframe.data.tables import ParticleTable
+from cryoframe.errors import InvalidInput, SchemaError
+from cryoframe.kernel.stage import stage_specs
+
+
+class Ramp:
+    n_frames, shape_px, pixel_size_A = 3, (2, 4), 1.0
+
+    def read_frame(self, index: int) -> np.ndarray:
+        return np.full(self.shape_px, float(index), dtype=np.float32)
+
+
+def movie(**changes: object) -> Movie:
+    return dataclasses.replace(Movie("m", "m.mrc", 3, (2, 4), 1.0, 1.5), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cls", catalogue.PRODUCTS, ids=lambda cls: cls.__name__)
+def test_every_product__is_found_by_its_name_and_cannot_be_changed(cls: type) -> None:
+    assert catalogue.product_class(cls.__name__) is cls
+    if cls is not ParticleTable:
+        assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_an_unknown_product__is_refused_with_the_nearest() -> None:
+    with pytest.raises(SchemaError, match="no product is called 'Volum' — did you mean 'Volume'"):
+        catalogue.product_class("Volum")
+
+
+def test_everything_a_stage_eats_or_makes__is_a_product_or_a_plain_value() -> None:
+    kinds = {spec.produces for spec in stage_specs().values()}
+    kinds |= {part.kind for spec in stage_specs().values() for part in spec.consumes}
+    assert kinds <= {*catalogue.PRODUCTS, Optics, str}
+
+
+def test_frames__come_one_by_one_times_the_gain() -> None:
+    gain = GainReference(np.full((2, 4), 2.0, dtype=np.float32))
+    assert [float(frame.mean()) for frame in movie(source=Ramp()).frames()] == [0.0, 1.0, 2.0]
+    assert [float(frame.mean()) for frame in movie(source=Ramp(), gain=gain).frames()] == [0.0, 2.0, 4.0]
+    assert isinstance(Ramp(), FrameSource)
+
+
+def test_a_movie_without_a_reader__says_how_to_open_it() -> None:
+    with pytest.raises(InvalidInput, match=r"no reader attached\. Open it"):
+        next(movie().frames())
+
+
+def test_the_reader__is_no_part_of_a_movies_identity() -> None:
+    assert movie(source=Ramp()) == movie()
+    assert "Ramp" not in repr(movie(source=Ramp()))
+
+
+def test_optics__are_found_by_group_and_missing_ones_named() -> None:
+    stack = ParticleStack(np.zeros((0, 4, 4), np.float32), ParticleTable.empty(), 1.0, (Optics(optics_group="a"),))
+    assert stack.optics_of("a").voltage_kV == 300.0
+    with pytest.raises(InvalidInput, match="optics group 'b' is not in the stack; expected a"):
+        stack.optics_of("b")
+
+
+def test_a_micrograph__has_the_shape_of_its_image() -> None:
+    assert Micrograph("m", np.zeros((3, 5), np.float32), 1.0).shape_px == (3, 5)
