@@ -114,7 +114,6 @@ def delay_s(backoff_s: float, key: str, n_failures: int) -> float:
 def keep_traceback(folder: Path, due: Due, scratch: Path, *, attempt: int, said: str) -> str:
     """Copy what helps to understand a failure out of the scratch folder; returns its path in the run folder."""
     place = folder / "failures" / due.node.id / f"{due.key}.{attempt}.txt"
-    place.parent.mkdir(parents=True, exist_ok=True)
     texts = [f"{due.item_id}: {said}\n"]
     for name in (TRACEBACK, LOG):
         path = scratch / name
@@ -122,5 +121,9 @@ def keep_traceback(folder: Path, due: Due, scratch: Path, *, attempt: int, said:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
                 texts.append(f"--- {name}\n{file.read().decode('utf-8', 'replace')}")
-    place.write_text("\n".join(texts), encoding="utf-8", errors="surrogateescape")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("\n".join(texts), encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""  # a full disk is no reason to lose the failure itself
     return str(place.relative_to(folder))

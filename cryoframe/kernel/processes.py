@@ -161,6 +161,7 @@ class Processes:
                 [python, "-P", "-m", "cryoframe.kernel.zygote", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
                 stderr=complaints,
                 env=environment,
                 start_new_session=True,

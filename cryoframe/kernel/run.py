@@ -97,6 +97,8 @@ class Run:
         if self._runner is None:
             plan = self.plan()
             plan.require()
+            if makers := [node.id for node in plan.nodes if node.spec.many_products]:
+                raise ConfigError(f"stage '{makers[0]}' makes movies", remedy="Make them first: `cryoframe simulate`.")
             ledger = Ledger(plan, self.config, self.state, self.store)
             self._runner = Runner(ledger, self.plugins, self.bus, self._executor(self._hear), backoff_s=self.backoff_s)
             self._runner.live = live

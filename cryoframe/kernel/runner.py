@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,11 @@ from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.kernel.state import Item, Task
 from cryoframe.kernel.store import PRODUCT, Committed
+from cryoframe.kernel.waiting import Waiting
 
 POLL_S = 0.5
 #: With less than this free, nothing is started; with twice as much, it goes on.
 LOW_WATER_MB = 256
-
-
-@dataclass(frozen=True, order=True)
-class _Queued:
-    """A place in the queue: later stages first, so that items are finished rather than begun; then first come."""
-
-    rank: int
-    number: int
-    due: Due = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -71,14 +62,12 @@ class Runner:
         #: Free space below which nothing is started; a fifth more lets it go on.
         self.low_water_MB: float = LOW_WATER_MB
         self._plugins = plugins
-        self._queue: list[_Queued] = []
-        self._delayed: list[tuple[float, int, Due]] = []
+        self._waiting = Waiting([node.id for node in ledger.plan.nodes])
         self._running: dict[str, _Running] = {}
         self._claimed: list[_Running] = []
         self._troubles: dict[tuple[str, str], int] = {}
         self._outbox: list[Event] = []
         self._causes: dict[tuple[Value | None, Value | None], str] = {}
-        self._number = 0
 
     # -- the outside --------------------------------------------------------------------------------------------
     def prepare(self, *, strict: bool = True) -> None:
@@ -90,10 +79,15 @@ class Runner:
             If `strict` and a plugin cannot be used; else its stage is left out, with an event that says why.
         """
         waiting = {self._submit_description(node): node for node in self.ledger.plan.nodes}
+        n_left = 2 * len(waiting)
         while waiting:
             for outcome in self._executor.poll(POLL_S):
-                if outcome.ticket in waiting:
-                    self._described(waiting.pop(outcome.ticket), outcome, strict=strict)
+                node = waiting.pop(outcome.ticket)
+                if outcome.error_class == "environment" and n_left:
+                    n_left -= 1
+                    waiting[self._submit_description(node)] = node
+                else:
+                    self._described(node, outcome, strict=strict)
         self.look()
 
     def look(self) -> None:
@@ -112,27 +106,38 @@ class Runner:
 
     def step(self, timeout_s: float = POLL_S) -> bool:
         """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""
-        wait_s = timeout_s if self._running else min(timeout_s, self._until_delayed())
         if self._running:
-            for outcome in self._executor.poll(wait_s):
+            for outcome in self._executor.poll(timeout_s):
                 self._settle(outcome)
-        elif wait_s > 0 and self._delayed and not self._queue:
-            time.sleep(wait_s)
-        self._wake()
+        elif self._waiting:
+            time.sleep(timeout_s if self.paused else min(timeout_s, self._waiting.until_s()))
         self._claim()
         self._flush()
         crash_point("runner.finished")
         while self._claimed:
-            self._start(self._claimed.pop())
+            self._start(self._claimed.pop(0))
             crash_point("runner.started")
         self._flush()
-        return bool(self._running or self._queue or self._delayed)
+        return bool(self._running or self._waiting)
 
     def run_until_idle(self) -> None:
-        """Step until there is nothing left to do."""
+        """Step until there is nothing left to do; trouble with the disk of the run itself is waited out for a while.
+
+        Raises
+        ------
+        EnvironmentFault
+            If it does not pass. What was acknowledged is safe; the run can be opened again.
+        """
         self.look()
-        while self.step():
-            pass
+        n_troubles, busy = 0, True
+        while busy:
+            try:
+                busy, n_troubles = self.step(), 0
+            except EnvironmentFault:
+                n_troubles += 1
+                if n_troubles >= attempts.BATCH_ENVIRONMENT_ATTEMPTS:
+                    raise
+                time.sleep(attempts.delay_s(self._backoff_s, "", n_troubles))
 
     def retry(self, tasks: list[Task]) -> None:
         """Queue tasks that were given up once more, with their attempts counted from zero."""
@@ -143,9 +148,8 @@ class Runner:
 
     def cancel(self) -> None:
         """Ask every attempt to stop, and forget the queue; what was due is found again by the next `look`."""
-        for due in (*(entry.due for entry in self._queue), *(due for _, _, due in self._delayed)):
+        for due in self._waiting.clear():
             self.ledger.known.pop((due.node.id, due.item_id), None)
-        self._queue, self._delayed = [], []
         for ticket in self._running:
             self._executor.cancel(ticket)
 
@@ -190,12 +194,7 @@ class Runner:
         self.ledger.known[node.id, unit] = Known(due.key, "queued", attempts=counted)
         self.ledger.note_started(due)
         self._say(events.StageQueued, stage_id=node.id, item_id=unit, key=due.key)
-        self._enqueue(due)
-
-    def _enqueue(self, due: Due) -> None:
-        self._number += 1
-        rank = -[node.id for node in self.ledger.plan.nodes].index(due.node.id)
-        heapq.heappush(self._queue, _Queued(rank, self._number, due))
+        self._waiting.push(due)
 
     def _skip(self, due: Due, *, said: bool) -> None:
         """Take a product from the store; `said` before if it had only seemed out of date for a while."""
@@ -208,30 +207,38 @@ class Runner:
         self.ledger.note_started(due)
         self._consider_unit(due.item_id)
 
-    def _until_delayed(self) -> float:
-        return max(0.0, self._delayed[0][0] - time.monotonic()) if self._delayed else 0.0
-
-    def _wake(self) -> None:
-        while self._delayed and self._delayed[0][0] <= time.monotonic():
-            self._enqueue(heapq.heappop(self._delayed)[2])
-
     def _claim(self) -> None:
-        """Take tasks from the queue as far as there are workers and room on the disk."""
-        while self._queue and len(self._running) + len(self._claimed) < self.config.workers and self._has_room():
-            due = heapq.heappop(self._queue).due
+        """Take tasks from the queue as far as there are workers, devices and room on the disk."""
+        while len(self._running) + len(self._claimed) < self.config.workers and self._waiting and self._has_room():
+            due = self._waiting.pop(self._has_device)
+            if due is None:
+                return
             known = self.ledger.known[due.node.id, due.item_id]
-            if known.key != due.key:
-                continue  # superseded while it waited
-            fresh = self.ledger.due(due.node, due.item_id, live=self.live)
-            if fresh is not None and fresh.key == due.key:
-                due = fresh  # the same content may lie elsewhere by now
-            attempt = known.attempts + 1
+            if known.key == due.key:  # else it was superseded while it waited
+                self._claim_one(due, known)
+
+    def _claim_one(self, due: Due, known: Known) -> None:
+        fresh = self.ledger.due(due.node, due.item_id, live=self.live)
+        if fresh is not None and fresh.key == due.key:
+            due = fresh  # the same content may lie elsewhere by now
+        attempt = known.attempts + 1
+        try:
             scratch = self.store.scratch(due.node.id, due.key, attempt)
-            self._claimed.append(_Running(due, attempt, scratch))
-            self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
-            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
-            device = str(self.ledger.described[due.node.id]["device"])
-            self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=device)
+        except EnvironmentFault:
+            self._waiting.push(due)
+            raise
+        self._claimed.append(_Running(due, attempt, scratch))
+        self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
+        where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+        self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=self._device(due))
+
+    def _device(self, due: Due) -> str:
+        return str(self.ledger.described[due.node.id]["device"])
+
+    def _has_device(self, due: Due) -> bool:
+        """Whether the task's device is free: a CUDA device is lent to one attempt at a time."""
+        device, busy = self._device(due), (*self._running.values(), *self._claimed)
+        return device == "cpu" or device not in {self._device(running.due) for running in busy}
 
     def _start(self, running: _Running) -> None:
         try:
@@ -251,9 +258,8 @@ class Runner:
 
     # -- jobs -----------------------------------------------------------------------------------------------------
     def _job(self, due: Due, scratch: Path) -> Job:
-        device = str(self.ledger.described[due.node.id]["device"])
         digest = self.ledger.content_digest(due.node, due.item_id)
-        return attempts.job(self.config, self._plugins, due, scratch, device=device, item_digest=digest)
+        return attempts.job(self.config, self._plugins, due, scratch, device=self._device(due), item_digest=digest)
 
     def _submit_description(self, node: Node) -> str:
         scratch = self.store.scratch(node.id, "description", 0)
@@ -340,9 +346,7 @@ class Runner:
             self._consider_unit(due.item_id)
             return
         self.ledger.known[name] = replace(known, status="queued", attempts=counted)
-        self._number += 1
-        again_s = time.monotonic() + attempts.delay_s(self._backoff_s, due.key, troubles)
-        heapq.heappush(self._delayed, (again_s, self._number, due))
+        self._waiting.push(due, delay_s=attempts.delay_s(self._backoff_s, due.key, troubles))
 
     # -- voice ----------------------------------------------------------------------------------------------------
     def _say(self, event_class: type[Event], **payload: Value) -> None:

@@ -133,6 +133,8 @@ def _child(control: socket.socket, ticket: str, job: Job, zygote: int, *warm: Pl
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, interrupt)
         _redirect(Path(job.folder) / LOG)
+        with contextlib.suppress(OSError):  # where memory runs out, an attempt is to go, not the runner
+            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
         _limit(job)
         if job.n_threads:
             limit_threads(job.n_threads)
