@@ -1,0 +1,176 @@
+"""classify_2d `em`: real picks show views of the molecule; phantoms; order; cancellation."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import betagal
+import numpy as np
+import pytest
+
+from cryoframe import StageContext
+from cryoframe.errors import Cancelled, InvalidInput
+from cryoframe.numerics import fourier, interpolate, pose_search, projection, rotations, symmetry
+from cryoframe.testing import cases, phantoms
+from cryoframe_classify import expectation, plugin
+
+
+def likeness(averages, volume, pixel_size_A):
+    """Correlation of each average with the projection of the map it resembles most, between 120 Å and 18 Å."""
+    n = averages.shape[-1]
+    ring = n * pixel_size_A
+    points = interpolate.half_points(n, r_min=ring / 120.0, r_max=ring / 18.0)
+    ones = np.ones((len(averages), n, n // 2 + 1), np.float32)
+    targets = pose_search.make_targets(
+        fourier.fft2_centred(averages), ones, np.ones(n // 2 + 1), points, free_scale=True
+    )
+    directions = symmetry.directions_in_asymmetric_unit(10.0, "D2")
+    psi = rotations.psi_grid(10.0)
+    grid = rotations.euler_to_matrix(
+        np.repeat(directions[:, 0], len(psi)), np.repeat(directions[:, 1], len(psi)), np.tile(psi, len(directions))
+    )
+    found = pose_search.search_grid(
+        projection.prepare_volume(volume), targets, grid, pose_search.shift_grid(8.0, 1.0), n_keep=1
+    )
+    # A score of free scale is the power of the image that the best scaled projection explains.
+    power = (np.abs(interpolate.at_points(fourier.fft2_centred(averages), points)) ** 2).sum(axis=1)
+    return np.sqrt(found.scores[:, 0] / np.maximum(power, 1e-30))
+
+
+@pytest.mark.slow
+def test_real_picks__give_classes_that_show_views_of_the_molecule(shared_data, tmp_path, say):
+    stack = betagal.picks(shared_data, tmp_path)
+    n, pixel = stack.images.shape[-1], stack.pixel_size_A
+    begun = time.process_time()
+    result = plugin.classify_2d(stack, plugin.Params(particle_diameter_A=190.0), StageContext(tmp_path, seed=1))
+    spent = time.process_time() - begun
+    known = betagal.published_map(shared_data, n, pixel).data
+    score = result.classes.floats("class_score")
+    best = np.argsort(-score)[:5]
+    right, by_chance = (
+        likeness(result.averages[best], known, pixel),
+        likeness(noise_like(result.averages[best]), known, pixel),
+    )
+    say(
+        f"classes of {len(stack.particles)} picks: five best resemble projections by "
+        f"{', '.join(f'{value:.2f}' for value in right)}, noise of the same spectrum by {by_chance.max():.2f}; "
+        f"{spent:.0f} CPU-s"
+    )
+    assert right.min() > 0.85
+    assert np.median(right) > by_chance.max() + 0.1
+    assert result.classes.column("n_particles").sum() == len(stack.particles)
+
+
+def noise_like(averages):
+    """Noise with the spectra of the averages, within the same window: what a fit to anything would give."""
+    rng = np.random.default_rng(3)
+    n = averages.shape[-1]
+    phases = fourier.fft2_centred(rng.standard_normal(averages.shape).astype(np.float32))
+    made = fourier.ifft2_centred(np.abs(fourier.fft2_centred(averages)) * phases / np.abs(phases))
+    return (made * np.exp(-((np.hypot(*(np.mgrid[:n, :n] - n // 2)) / (0.35 * n)) ** 4))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def two_views():
+    case = cases.make("classify_2d", "nominal", Path())
+    assert case is not None
+    return case.inputs["stack"], case.truth.euler_deg[:, 1] > 45.0
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_two_views__are_told_apart(two_views, tmp_path, n_classes):
+    stack, view = two_views
+    result = plugin.classify_2d(
+        stack, plugin.Params(n_classes=n_classes, particle_diameter_A=96.0), StageContext(tmp_path, seed=5)
+    )
+    labels = result.particles.column("class_id")
+    pure = sum(max(view[labels == k].sum(), (~view[labels == k]).sum()) for k in range(n_classes))
+    assert pure >= 0.95 * len(view)
+    count = result.classes.column("n_particles")
+    assert (np.diff(count) <= 0).all()
+    assert (np.bincount(labels, minlength=n_classes) == count).all()
+    result.particles.check()
+
+
+def test_in_plane_poses__turn_the_images_onto_their_average(two_views, tmp_path):
+    stack, _ = two_views
+    result = plugin.classify_2d(
+        stack, plugin.Params(n_classes=2, particle_diameter_A=96.0), StageContext(tmp_path, seed=5)
+    )
+    n, pixel, table = stack.images.shape[-1], stack.pixel_size_A, result.particles
+    points = interpolate.half_points(n, r_min=2, r_max=8)
+    from cryoframe.numerics.class_average import prepare_references, rotate_references
+
+    references = prepare_references(result.averages)
+    shifts = np.stack([table.floats("shift_x_A"), table.floats("shift_y_A")], axis=1) / pixel
+    moved = fourier.fft2_centred(fourier.shift_images(stack.images, shifts))
+    alike = []
+    for row in range(len(table)):
+        reference = references[table.column("class_id")[row] : table.column("class_id")[row] + 1]
+        turned = rotate_references(reference, table.floats("psi_deg")[row : row + 1], points)[0]
+        seen = interpolate.at_points(moved[row] * plugin._ctfs(stack)[row], points)
+        alike.append(np.vdot(turned, seen).real / np.linalg.norm(turned) / np.linalg.norm(seen))
+    assert np.median(alike) > 0.6
+
+
+def test_stage__says_how_far_it_is_and_stops_when_asked(two_views, tmp_path):
+    seen = []
+    plugin.classify_2d(
+        two_views[0],
+        plugin.Params(n_classes=2, n_iterations=3),
+        StageContext(tmp_path, on_report=lambda done, total, text: seen.append((done, total))),
+    )
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+    with pytest.raises(Cancelled):
+        plugin.classify_2d(two_views[0], plugin.Params(), StageContext(tmp_path, is_cancelled=lambda: True))
+
+
+def test_images_that_are_no_numbers__are_dropped_and_said_so(two_views, tmp_path):
+    stack, _ = two_views
+    images, dropped = np.array(stack.images), []
+    images[7] = np.nan
+    context = StageContext(tmp_path, on_drop=lambda ids, reason, values, threshold: dropped.extend(ids))
+    result = plugin.classify_2d(replace(stack, images=images), plugin.Params(n_classes=2, n_iterations=2), context)
+    assert dropped == [int(stack.particles.column("particle_id")[7])]
+    assert len(result.particles) == len(stack.particles) - 1
+
+
+def test_nothing_to_classify__is_said(two_views, tmp_path):
+    stack, _ = two_views
+    with pytest.raises(InvalidInput, match="no particles"):
+        plugin.classify_2d(
+            replace(stack, images=stack.images[:0], particles=stack.particles.select([])),
+            plugin.Params(),
+            StageContext(tmp_path),
+        )
+
+
+def test_equal_sizes__are_what_the_balancing_prior_gives():
+    rng = np.random.default_rng(1)
+    scores = rng.normal(0, 1, (300, 4)) + np.array([3.0, 0.0, 0.0, -2.0])
+    prior = expectation._balancing_prior(scores)
+    share = expectation._posterior(scores + prior).sum(axis=0)
+    assert share == pytest.approx(np.full(4, 75.0), rel=0.01)
+
+
+def test_dissolved_class__leaves_no_trace():
+    found = expectation.Assignment(
+        np.array([[0, 1], [1, 2], [2, 0]]),
+        np.zeros((3, 2)),
+        np.zeros((3, 2, 2)),
+        np.array([[9.0, 1.0], [5.0, 4.9], [8.0, 2.0]]),
+        np.full((3, 2), 0.5),
+    )
+    merged = expectation.merge(found, 3, 2)
+    # Class 1 is missed least; its image goes to class 2, which takes its number.
+    assert merged.class_ids[:, 0].tolist() == [0, 1, 1]
+    assert merged.probability.sum(axis=1) == pytest.approx(np.ones(3))
+
+
+def test_phantom_averages__carry_the_stacks_pixel(two_views, tmp_path):
+    result = plugin.classify_2d(two_views[0], plugin.Params(n_classes=1, n_iterations=1), StageContext(tmp_path))
+    assert result.pixel_size_A == phantoms.PIXEL_A
+    assert result.averages.shape == (1, phantoms.BOX_PX, phantoms.BOX_PX)
