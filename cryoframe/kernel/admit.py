@@ -61,7 +61,8 @@ class Admission:
         made: list[Event] = [
             self._bus.make(events.FileSettled, **place, size=stat.st_size, mtime_ns=stat.st_mtime_ns, digest=digest)
         ]
-        item = self._item(name, Item("", kind, digest, str(path), header | dict(facts) | identity), place, made)
+        found = Item("", kind, digest, str(path), header | dict(facts) | identity)
+        item = self._item(_printable(name), found, place, made)
         self._bus.publish_many(made)
         crash_point("admit.settled")
         return item
@@ -154,6 +155,11 @@ class Admission:
         made.append(self._bus.make(events.ItemAdmitted, **_payload(item)))
         self._bus.publish_many(made)
         return item
+
+
+def _printable(name: str) -> str:
+    """Return a file's name as an item id: tables hold UTF-8 only, so other bytes are spelt out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _payload(item: Item) -> dict[str, Any]:
