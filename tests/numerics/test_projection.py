@@ -104,3 +104,22 @@ def test_odd_or_oblong_volumes__are_refused_by_name():
         interpolate.check_half_volume(np.zeros((4, 4, 4), dtype=np.complex64))
     with pytest.raises(InvalidInput, match="cubic"):
         projection.project(np.zeros((4, 4, 3), dtype=np.complex64), np.eye(3)[None], interpolation="cubic")
+
+
+@pytest.mark.gpu
+def test_device_projection_and_insertion__equal_the_generic_ones(volume_ft, poses):
+    cupy = pytest.importorskip("cupy", reason="no CuPy: the device kernels are compared where there is a GPU")
+    rng = np.random.default_rng(7)
+    points = interpolate.half_points(N)
+    on_device = projection.project_points(cupy.asarray(volume_ft), cupy.asarray(poses), points)
+    generic = projection.generic_project_points(np, volume_ft, poses, points, padding=2)
+    assert np.abs(on_device.get() - generic).max() < 1e-5 * np.abs(generic).max()
+    values = (rng.standard_normal((7, len(points))) + 1j * rng.standard_normal((7, len(points)))).astype(np.complex64)
+    weights = rng.random((7, len(points))).astype(np.float32)
+    host, device = insertion.empty_accumulator(N), insertion.empty_accumulator(N, xp=cupy)
+    insertion.insert_points(host, values, weights, rotations=poses, points=points)
+    insertion.insert_points(
+        device, cupy.asarray(values), cupy.asarray(weights), rotations=cupy.asarray(poses), points=points
+    )
+    assert np.abs(host.numerator - device.numerator.get()).max() < 1e-4 * np.abs(host.numerator).max()
+    assert np.abs(host.weight - device.weight.get()).max() < 1e-4 * host.weight.max()
