@@ -293,7 +293,22 @@ def _reference_files(folder: Path) -> Mapping[str, Any]:
     path = folder / "reference.mrc"
     volume = phantoms.molecule()
     mrc.write(path, volume.data, pixel_size_A=volume.pixel_size_A)
-    return {"map": path, "map_file": path, "volume": path, "file": path, "path": path, "reference": path}
+    model = folder / "reference.cif"
+    model.write_text(_as_model())
+    maps = dict.fromkeys(("map", "map_file", "volume", "file", "path", "reference"), path)
+    return {**maps, "model": model, "model_file": model}
+
+
+def _as_model() -> str:
+    """The phantom as an mmCIF file of one carbon atom a lump: its width as B-factor, its weight as occupancy."""
+    names = ["id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id", "label_asym_id", "label_seq_id"]
+    names += ["auth_seq_id", "auth_asym_id", "Cartn_x", "Cartn_y", "Cartn_z", "occupancy", "B_iso_or_equiv"]
+    b_factor_A2 = 8.0 * np.pi**2 * phantoms.LUMP_SIGMA_A**2
+    rows = [
+        f"{i} C C . UNK A {i} {i} A {x:.3f} {y:.3f} {z:.3f} {weight:.3f} {b_factor_A2:.1f}"
+        for i, ((x, y, z), weight) in enumerate(zip(*phantoms.lumps(), strict=True), start=1)
+    ]
+    return "\n".join(["data_phantom", "loop_", *(f"_atom_site.{name}" for name in names), *rows, ""])
 
 
 _MAKERS: Final[Mapping[str, Maker]] = MappingProxyType(

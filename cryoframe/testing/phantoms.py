@@ -25,6 +25,7 @@ Reals = npt.NDArray[np.float64]
 
 PIXEL_A = 4.0
 BOX_PX = 32
+LUMP_SIGMA_A = 6.5
 #: Rows and columns differ, and neither is a power of two: a transposed or padded result shows.
 FIELD_PX = (300, 420)
 PICKER = "phantom"
@@ -39,15 +40,20 @@ def rng_of(*key: object) -> np.random.Generator:
     return np.random.default_rng(words)
 
 
-def molecule(n: int = BOX_PX, pixel_size_A: float = PIXEL_A) -> Volume:
-    """A right-handed coil of Gaussian lumps that grow along it: no symmetry, a definite hand, about 90 Å across."""
+def lumps() -> tuple[Reals, Reals]:
+    """Centres `(m, 3)` (x, y, z) [Å] and weights `(m,)` of the lumps of :func:`molecule`."""
     turn = np.linspace(0.0, 1.0, 16)
     radius, angle = 34.0 - 12.0 * turn, 2.0 * np.pi * 1.4 * turn
     centres = np.stack([radius * np.cos(angle), radius * np.sin(angle), 76.0 * (turn - 0.5)], axis=-1)
-    lumps = np.concatenate([centres, [[0.0, 0.0, 0.0], [14.0, 8.0, -6.0], [-6.0, 12.0, 18.0]]])
-    weights = np.concatenate([1.0 + turn, [2.5, 2.0, 1.5]])
+    inner = [[0.0, 0.0, 0.0], [14.0, 8.0, -6.0], [-6.0, 12.0, 18.0]]
+    return np.concatenate([centres, inner]), np.concatenate([1.0 + turn, [2.5, 2.0, 1.5]])
+
+
+def molecule(n: int = BOX_PX, pixel_size_A: float = PIXEL_A) -> Volume:
+    """A right-handed coil of Gaussian lumps that grow along it: no symmetry, a definite hand, about 90 Å across."""
+    centres, weights = lumps()
     axis = (np.arange(n) - n // 2) * pixel_size_A
-    profile = np.exp(-0.5 * ((axis[None, None, :] - lumps[:, :, None]) / 6.5) ** 2)
+    profile = np.exp(-0.5 * ((axis[None, None, :] - centres[:, :, None]) / LUMP_SIGMA_A) ** 2)
     data = np.einsum("p,pz,py,px->zyx", weights, profile[:, 2], profile[:, 1], profile[:, 0], optimize=True)
     return Volume(data.astype(np.float32), pixel_size_A)
 
