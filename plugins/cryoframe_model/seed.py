@@ -23,7 +23,7 @@ _SAME_CHAIN_A = 3.0
 class Params:
     """Which model, how it is turned, and how much of it to trust."""
 
-    path: Path | None = None  #: mmCIF or PDB file of the model; must be given
+    model: Path | None = None  #: mmCIF or PDB file of the model, plain or gzip; must be given
     assembly: str = "1"  #: biological assembly to build; empty = the atoms as deposited
     low_pass_A: float = 30.0  #: nothing finer than this is taken from the model
     symmetry: str = "C1"  #: point group onto whose axes the model is turned; C1 = leave it as it lies
@@ -39,10 +39,10 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
 
     The result says that it derives from a reference; every later map carries that on.
     """
-    if params.path is None:
-        raise ConfigError("no model file is given", expected='path = "some.cif"', remedy="Set `path` of from_model.")
-    atoms = read_atoms(params.path, assembly=params.assembly, water=params.water)
-    ctx.report(1, 3, f"read {len(atoms.kinds)} atoms of {params.path.name}")
+    if params.model is None:
+        raise ConfigError("no model file is given", expected='model = "some.cif"', remedy="Set `model` of from_model.")
+    atoms = read_atoms(params.model, assembly=params.assembly, water=params.water)
+    ctx.report(1, 3, f"read {len(atoms.kinds)} atoms of {params.model.name}")
     positions_A = place(atoms, params.symmetry, orientation=params.orientation, centre=params.centre)
     n = int(stack.images.shape[-1])
     _check_fits(positions_A, n * stack.pixel_size_A)
@@ -61,7 +61,7 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
         occupancies=atoms.occupancies,
     )
     ctx.report(3, 3, "")
-    origin = f"reference-derived: {params.path.name} low-passed to {params.low_pass_A:g} Å"
+    origin = f"reference-derived: {params.model.name} low-passed to {params.low_pass_A:g} Å"
     return Volume(data, stack.pixel_size_A, params.symmetry, origin)
 
 

@@ -29,7 +29,7 @@ def test_5a1a_on_the_d2_axes__matches_the_real_map_in_one_of_six_ways_and_hand(s
             tmp_path,
             100,
             3.54,
-            path=shared_data / "models" / "5a1a.cif",
+            model=shared_data / "models" / "5a1a.cif",
             symmetry="D2",
             orientation=orientation,
             low_pass_A=0.0,
@@ -52,7 +52,7 @@ def test_apoferritin__is_octahedral_on_the_axes(name, n_atoms, shared_data, tmp_
     atoms = read_atoms(shared_data / "models" / name)
     assert len(atoms.kinds) > n_atoms
     assert len(operators(atoms)) == 24
-    made = volume(tmp_path, 96, 1.8, path=shared_data / "models" / name, symmetry="O", low_pass_A=4.0)
+    made = volume(tmp_path, 96, 1.8, model=shared_data / "models" / name, symmetry="O", low_pass_A=4.0)
     averaged = symmetry.symmetrise(made.data, "O")
     likeness = np.corrcoef(averaged.ravel(), made.data.ravel())[0, 1]
     turned = np.corrcoef(symmetry.symmetrise(made.data, "I1").ravel(), made.data.ravel())[0, 1]
@@ -78,7 +78,7 @@ def test_a_tetramer__stays_as_it_lies_in_c1_and_turns_in_c4(shared_data):
 
 
 def test_a_starting_map__is_low_passed_and_of_the_stacks_box(shared_data, tmp_path):
-    made = volume(tmp_path, 64, 3.54, path=shared_data / "models" / "5a1a.cif", symmetry="D2")
+    made = volume(tmp_path, 64, 3.54, model=shared_data / "models" / "5a1a.cif", symmetry="D2")
     assert made.data.shape == (64, 64, 64)
     assert made.data.dtype == np.float32
     assert made.pixel_size_A == 3.54
@@ -94,8 +94,8 @@ def test_b_factor_and_water__are_as_asked(shared_data, tmp_path):
     path = shared_data / "models" / "7a4m.cif"
     dry, wet = read_atoms(path), read_atoms(path, water=True)
     assert len(wet.kinds) > len(dry.kinds)
-    soft = volume(tmp_path, 96, 1.8, path=path, symmetry="O", low_pass_A=0.0, b_factor_A2=200.0)
-    sharp = volume(tmp_path, 96, 1.8, path=path, symmetry="O", low_pass_A=0.0, b_factor_A2=0.0)
+    soft = volume(tmp_path, 96, 1.8, model=path, symmetry="O", low_pass_A=0.0, b_factor_A2=200.0)
+    sharp = volume(tmp_path, 96, 1.8, model=path, symmetry="O", low_pass_A=0.0, b_factor_A2=0.0)
     assert sharp.data.std() > 1.5 * soft.data.std()
     assert sharp.data.sum() == pytest.approx(soft.data.sum(), rel=1e-3)
 
@@ -105,14 +105,14 @@ def test_what_cannot_be_a_seed__is_refused_with_a_remedy(shared_data, tmp_path):
     with pytest.raises(ConfigError, match="no model file"):
         volume(tmp_path, 64, 3.54)
     with pytest.raises(InvalidInput, match="no assembly '7'"):
-        volume(tmp_path, 64, 3.54, path=path, assembly="7")
+        volume(tmp_path, 64, 3.54, model=path, assembly="7")
     with pytest.raises(InvalidInput, match="within the box"):
-        volume(tmp_path, 32, 1.0, path=path)
+        volume(tmp_path, 32, 1.0, model=path)
     with pytest.raises(InvalidInput, match="symmetry O"):
-        volume(tmp_path, 64, 3.54, path=path, symmetry="O")
+        volume(tmp_path, 64, 3.54, model=path, symmetry="O")
     empty = tmp_path / "empty.cif"
     empty.write_text("data_x\n")
     with pytest.raises(Corrupt, match="no atoms"):
-        volume(tmp_path, 64, 3.54, path=empty)
+        volume(tmp_path, 64, 3.54, model=empty)
     with pytest.raises(Corrupt, match="not a readable"):
-        volume(tmp_path, 64, 3.54, path=tmp_path / "absent.cif")
+        volume(tmp_path, 64, 3.54, model=tmp_path / "absent.cif")
