@@ -25,6 +25,7 @@ VERBS = {
     "doctor": "look for what is wrong with this installation",
     "retry": "list what was given up, and queue it again",
     "status": "show how far a run has come",
+    "rebuild": "make a run's state anew from its log and its store",
     "explain": "tell a particle's way: where from, who touched it, why dropped",
     "new": "write a plugin folder that is ready to install",
     "warmup": "compile the numeric kernels now, so that the first stage need not",

@@ -25,6 +25,10 @@ REBUILD = "Run `cryoframe rebuild` on this folder; products in the store are kep
 Write = Callable[..., None]
 
 
+class DamagedDatabase(StoreError):
+    """The file is not, or not wholly, a database."""
+
+
 class Database:
     """One SQLite file. Use :meth:`open`."""
 
@@ -48,8 +52,10 @@ class Database:
 
         Raises
         ------
+        DamagedDatabase
+            If the file is damaged.
         StoreError
-            If the file lies on a network file system or is damaged.
+            If it lies on a network file system.
         """
         _refuse_network(path, mountinfo)
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -156,8 +162,8 @@ def file_system(folder: Path, mountinfo: str) -> tuple[str, str]:
     return best
 
 
-def _damaged(path: Path, problem: str) -> StoreError:
-    return StoreError(f"database {path} is damaged ({problem})", expected="a whole SQLite file", remedy=REBUILD)
+def _damaged(path: Path, problem: str) -> DamagedDatabase:
+    return DamagedDatabase(f"database {path} is damaged ({problem})", expected="a whole SQLite file", remedy=REBUILD)
 
 
 def _fault(error: apsw.Error, path: Path) -> EnvironmentFault:

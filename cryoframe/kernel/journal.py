@@ -5,11 +5,12 @@ Appends of several threads that meet share one transaction: while one is being m
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cryoframe.errors import EnvironmentFault, StoreError
+from cryoframe.errors import Corrupt, EnvironmentFault, StoreError
 from cryoframe.kernel import state
 from cryoframe.kernel.crash import crash_point
 from cryoframe.kernel.database import Database, Write, salvage
@@ -113,8 +114,10 @@ class Journal:
 
     def take_over(self, damaged: Path) -> int:
         """Append what can still be read of a damaged database's log; returns the number of events."""
-        rows = list(salvage(damaged, "SELECT name, text FROM events ORDER BY seq"))
-        events = [from_json(str(name), str(text)) for name, text in rows]
+        events: list[Event] = []
+        with contextlib.suppress(Corrupt):
+            for name, text in salvage(damaged, "SELECT name, text FROM events ORDER BY seq"):
+                events.append(from_json(str(name), str(text)))
         self.append(events)
         return len(events)
 
