@@ -85,8 +85,9 @@ class Session:
 
     @cached_property
     def plugin(self) -> Plugin:
-        """The plugin, loaded and checked."""
-        return self.plugins.load(self.offer)
+        """The plugin, loaded and checked, away from the caller's folder."""
+        with contextlib.chdir(self.fresh_folder("cwd")), _silence():
+            return self.plugins.load(self.offer)
 
     @cached_property
     def implementation(self) -> object:

@@ -67,7 +67,7 @@ def test_a_toml_block__is_understood(block: Block, tmp_path: Path) -> None:
     path.write_text(block.body, encoding="utf-8")
     for name in content.get("plugins", {}).get("files", []):
         (tmp_path / name).touch()
-    assert config.read(path).stages or "stage" not in content
+    assert config.load(path).stages or "stage" not in content
 
 
 @pytest.mark.parametrize("block", _blocks("bash"), ids=lambda block: block.label)
@@ -132,7 +132,7 @@ def test_an_example_configuration__is_understood(path: Path) -> None:
     if "project" not in content:
         from cryoframe.kernel import config
 
-        assert config.read(path).stages
+        assert config.load(path).stages
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: str(path.relative_to(EXAMPLES)))

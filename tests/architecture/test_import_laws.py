@@ -22,7 +22,7 @@ def test_every_door_to_a_third_party__is_guarded_by_a_contract() -> None:
         if contract["type"] == "protected"
         for module in contract["protected_modules"]
     }
-    assert {"entrypoints", "watchdog", "rich", "numba", "cupy", "apsw", "tifffile", "imagecodecs", "gemmi"} <= guarded
+    assert {"entrypoints", "watchdog", "rich", "numba", "cupy", "apsw", "imagecodecs", "gemmi"} <= guarded
 
 
 def test_layers__are_exhaustive() -> None:

@@ -124,6 +124,7 @@ def test_the_kit__leaves_nothing_where_it_was_started(tmp_path: Path, monkeypatc
     assert set(failures("writes_to_the_current_folder", only=["runs", "nothing_outside_workdir"])) == {
         "nothing_outside_workdir"
     }
+    assert set(failures("writes_at_import", only=["import_quiet", "runs"])) == {"import_quiet"}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
