@@ -14,7 +14,7 @@ from cryoframe.kernel import attempts, events
 from cryoframe.kernel.bus import Bus
 from cryoframe.kernel.crash import crash_point
 from cryoframe.kernel.events import Event, Value
-from cryoframe.kernel.executor import Executor, Job, Outcome
+from cryoframe.kernel.executor import JOB, RESULT, Executor, Job, Outcome
 from cryoframe.kernel.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
@@ -300,6 +300,8 @@ class Runner:
     def _finish(self, running: _Running, outcome: Outcome) -> None:
         due = running.due
         attempts.require_whole(running.scratch / PRODUCT, outcome.result["files"])
+        for name in (RESULT, JOB):  # what they say is in the provenance; each file more has to reach the disk
+            (running.scratch / name).unlink(missing_ok=True)
         crash_point("runner.before_commit")
         said = self.ledger.described[due.node.id]
         record = attempts.record(self.config, due, said, outcome, attempt=running.attempt)

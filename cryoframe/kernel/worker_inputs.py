@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryoframe.data.frames import Convention, ImageGeometry, to_plugin
 from cryoframe.data.images import Micrograph, Movie, ParticleStack
 from cryoframe.data.optics import Optics
+from cryoframe.data.results import AtomicModel
 from cryoframe.data.tables import ParticleTable
 from cryoframe.errors import ContractError, EnvironmentFault, Incomplete, InvalidInput, Refused, Unsupported
 from cryoframe.formats import products
@@ -102,6 +103,8 @@ def _converted(value: Any, convention: Convention, inputs: Mapping[str, Any]) ->
 def part_of(folder: str, field: str) -> Any:
     """Load a stored product, or the part of it that is meant."""
     value: Any = products.load(Path(folder))
+    if isinstance(value, AtomicModel):
+        value = dataclasses.replace(value, path=str(Path(folder) / value.path))
     for name in field.split(".") if field else ():
         value = getattr(value, name)
     return value

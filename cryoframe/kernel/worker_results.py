@@ -14,6 +14,7 @@ from cryoframe.data.frames import Convention, ImageGeometry, from_plugin
 from cryoframe.data.ids import half_of, particle_id
 from cryoframe.data.images import CtfFit, Micrograph, Movie, ParticleStack
 from cryoframe.data.maps import Volume
+from cryoframe.data.results import AtomicModel
 from cryoframe.data.tables import ParticleTable, Table
 from cryoframe.errors import ContractError, HalfSetError, SchemaError
 from cryoframe.kernel.worker_inputs import COLUMNS, geometry_of
@@ -55,10 +56,11 @@ class Notes:
             if content:
                 written.append(folder / name)
                 written[-1].write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        path = getattr(product, "path", "")
-        if path and not isinstance(product, Movie) and (work / path).is_file():
-            written.append(folder / Path(path).name)
-            shutil.copyfile(work / path, written[-1])
+        if isinstance(product, AtomicModel):
+            if not (work / product.path).is_file():
+                raise ContractError(f"file {product.path} is not in ctx.workdir", expected="the file the product names")
+            written.append(folder / product.path)
+            shutil.copyfile(work / product.path, written[-1])
         return written
 
 
@@ -193,9 +195,11 @@ def _updated(
 
 # -- everything ---------------------------------------------------------------------------------------------------
 def _identified(product: Any, job: Job, inputs: Mapping[str, Any]) -> Any:
-    """Set the micrograph's identity and optics, which are not the stage's to choose."""
+    """Set what is not the stage's to choose: a micrograph's identity and optics, the place of a file."""
     if isinstance(product, CtfFit):
         return dataclasses.replace(product, micrograph_id=job.item_id)
+    if isinstance(product, AtomicModel):
+        return dataclasses.replace(product, path=Path(product.path).name)
     if isinstance(product, Micrograph):
         optics = [value.optics for value in inputs.values() if isinstance(value, (Movie, Micrograph))]
         return dataclasses.replace(product, micrograph_id=job.item_id, optics=optics[0] if optics else product.optics)

@@ -226,3 +226,17 @@ def _wait_until(condition: object, timeout_s: float = 20.0) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_a_file_that_takes_its_reader_down__is_rejected_and_the_others_go_on(tmp_path: Path) -> None:
+    world = World(tmp_path, executor="processes")
+    with world.open() as run:
+        reader = tmp_path / "reader.py"
+        crash = "    if path.name == 'm1.mrc': ctypes.string_at(0)\n    return Source(path)"
+        reader.write_text(
+            reader.read_text(encoding="utf-8").replace("    return Source(path)", crash), encoding="utf-8"
+        )
+        assert run.execute()["ctf"] == {"done": 2}
+        (row,) = run.state.files("rejected")
+        assert row.path == "m1.mrc"
+        assert "signal 11" in row.reason

@@ -204,3 +204,21 @@ def test_provenance__names_plugin_parameters_inputs_and_machine(tmp_path: Path) 
         assert job["seed"] == 7
         assert job["device"] == "cpu"
         assert "StageFinished" in names(run)
+
+
+def test_a_file_a_product_names__travels_with_it(tmp_path: Path) -> None:
+    from cryoframe.data.results import AtomicModel
+    from cryoframe.formats import products
+    from cryoframe.kernel.worker_inputs import part_of
+    from cryoframe.kernel.worker_results import Notes
+
+    work, folder = tmp_path / "work", tmp_path / "product"
+    work.mkdir()
+    folder.mkdir()
+    (work / "model.cif").write_text("data_x\n", encoding="utf-8")
+    model = AtomicModel("model.cif", ("A",), 0.5)
+    products.save(model, folder)
+    assert [path.name for path in Notes().write(folder, work, model)] == ["model.cif"]
+    found = part_of(str(folder), "")
+    assert isinstance(found, AtomicModel)
+    assert Path(found.path).read_text(encoding="utf-8") == "data_x\n"
