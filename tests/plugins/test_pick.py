@@ -59,6 +59,42 @@ def test_hand_marked_apoferritin__is_found(shared_data, tmp_path, say):
     assert mean[3] > 0.90
 
 
+def star_points(path):
+    """First two columns, x and y [px], of the only loop of a STAR file of coordinates."""
+    rows = [line.split() for line in path.read_text().splitlines()]
+    return np.array([[float(x) for x in row[:2]] for row in rows if len(row) > 2 and row[0][0].isdigit()])
+
+
+def test_low_passed_betagal__is_found_and_its_coordinates_need_flipping(shared_data, tmp_path, say):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    folder = shared_data / "micrographs" / "betagal_EMPIAR-10017_lowpassed"
+    for path in sorted(folder.glob("*_0.jpg")):
+        micrograph = Micrograph(path.stem, imagecodecs.imread(path).astype(np.float32), 1.77)
+        marked = star_points(folder / f"{path.stem}_yflip_coords.star")
+        flipped = np.stack([marked[:, 0], micrograph.shape_px[0] - 1 - marked[:, 1]], axis=1)
+        # The CTF of these pictures is not known.
+        found, _ = pick(micrograph, FIT, tmp_path, diameter_A=120.0, use_ctf=False)
+        right, wrong = (peaks.match_points(found / 1.77, truth, 75 / 1.77) for truth in (flipped, marked))
+        say(f"{path.stem}: {len(found)} picks of {len(marked)}, precision {right[0]:.2f} recall {right[1]:.2f}")
+        assert right[0] > 0.55
+        assert right[1] > 0.75
+        # A disc of 75 Å around 600 points covers a fifth of the picture: no better than chance.
+        assert wrong[0] < 0.25
+
+
+def test_real_contamination__is_hardly_picked(shared_data, tmp_path, say):
+    folder = shared_data / "micrographs" / "contamination"
+    data, _ = mrc.read_image(folder / "mics_Ucsf_stack_1142_DW.mrc")
+    probability, _ = mrc.read_image(folder / "masks_Ucsf_stack_1142_DW.mrc")
+    junk = probability > 0.5
+    # The header's pixel is wrong and the true one is not known; 5 Å makes the specks smaller than a particle.
+    found, _ = pick(Micrograph("c", data, 5.0), FIT, tmp_path, use_ctf=False)
+    at = np.rint(found / 5.0).astype(int)
+    inside = junk[at[:, 1], at[:, 0]].mean() if len(at) else 0.0
+    say(f"contamination: {len(found)} picks, {inside:.0%} of them in the {junk.mean():.0%} that are contaminated")
+    assert inside < 0.5 * junk.mean()
+
+
 def test_the_real_epu_micrograph__gives_particles_and_its_negative_far_fewer(shared_data, tmp_path, say):
     data, _ = mrc.read_image(shared_data / "micrographs" / "epu" / "fei-extended.mrc")
     row = reference_rows(shared_data, ".mrc")[0]
