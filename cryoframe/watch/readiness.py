@@ -32,7 +32,7 @@ STATUSES = (*PENDING, "incomplete", "admitted", "rejected", "ignored", "duplicat
 _STATUS_OF_ROW = {"settled": "admitted", "duplicate": "duplicate", "ignored": "ignored", "rejected": "rejected"}
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """One file under a root and how far it is."""
 
