@@ -127,10 +127,10 @@ def local_correlation(k: Reals, observed: Reals, fitted: Reals, *, width_k2_1_A2
     return values
 
 
-def picture(samples: Samples, lens: Lens, point: Reals, *, n: int) -> F32:
+def picture(samples: Samples, lens: Lens, point: Reals, *, n: int, last_1_A: float) -> F32:
     """Flattened spectrum, smoothed over 3×3 samples, with the fit in its right half, `(m, m)` float32 in [−1, 1].
 
-    `n` is the edge of the tile the spectrum is of; the picture is cropped to the rings that were looked at.
+    `n` is the edge of the tile the spectrum is of; the picture is cropped to frequencies up to `last_1_A`.
     """
     observed, fitted = np.zeros(n * (n // 2 + 1)), np.zeros(n * (n // 2 + 1))
     observed[samples.where] = samples.table[:, 3]
@@ -140,7 +140,7 @@ def picture(samples: Samples, lens: Lens, point: Reals, *, n: int) -> F32:
     scale = float(np.percentile(np.abs(smooth), 98)) or 1.0
     both = np.where(np.arange(n) < n // 2, np.clip(smooth / scale, -1.0, 1.0), right)
     step = samples.ring_k_1_A[1] - samples.ring_k_1_A[0]
-    reach = min(int(np.ceil(samples.ring_k_1_A[-1] / step)) + 2, n // 2)
+    reach = min(int(np.ceil(min(float(samples.ring_k_1_A[-1]), last_1_A) / step)) + 2, n // 2)
     window = slice(n // 2 - reach, n // 2 + reach)
     return both[window, window].astype(np.float32)
 
@@ -151,13 +151,14 @@ def describe(samples: Samples, lens: Lens, point: Reals, *, n: int, score: float
     half = float(np.hypot(along, across))
     angle = float(np.degrees(0.5 * np.arctan2(across, along)))
     profile, _ = ring_profile(samples, lens, point)
+    finest_A = fit_resolution_A(profile, fringe_k2_1_A2=1.0 / (lens.wavelength_A * max(mean, 1.0)))
     return SpectrumFit(
         defocus_u_A=mean + half,
         defocus_v_A=mean - half,
         defocus_angle_deg=angle,
         phase_shift_deg=float(np.degrees(shift)) % 180.0,
         score=score,
-        fit_resolution_A=fit_resolution_A(profile, fringe_k2_1_A2=1.0 / (lens.wavelength_A * max(mean, 1.0))),
+        fit_resolution_A=finest_A,
         profile=profile,
-        picture=picture(samples, lens, point, n=n),
+        picture=picture(samples, lens, point, n=n, last_1_A=max(1.4 / finest_A, 0.1)),
     )
