@@ -56,6 +56,8 @@ def refine_3d(
     Gold standard: Scheres & Chen, Nat. Methods 9, 853 (2012), doi:10.1038/nmeth.2115. MAP reconstruction: Scheres,
     J. Struct. Biol. 180, 519 (2012), doi:10.1016/j.jsb.2012.09.006.
     """
+    if params.n_iterations < 1:
+        raise InvalidInput(f"n_iterations is {params.n_iterations}", expected="at least 1")
     given, stack = stack.particles, _usable(stack, ctx)
     geometry = _geometry(stack, reference, mask, params)
     halves = _halves(stack, reference, geometry, params)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoframe import ParticleStack, Volume
+from cryoframe import ParticleStack, StageContext, Volume
 from cryoframe.formats import mrc
 from cryoframe.formats.star_products import stack_from_star
 from cryoframe.numerics import masks, rotations
 from cryoframe.numerics.resample import resample_volume
+from cryoframe_model import seed
 
 FOLDER = Path("particles") / "betagal_K2_EMPIAR-10204"
 MAP = Path("maps") / "betaGal_NGL.mrc"
@@ -44,6 +45,14 @@ def published_map(shared_data: Path, n: int, pixel_size_A: float) -> Volume:
     """The deposited map in the particles' frame and box; its true voxel is 3.54 Å."""
     data, _ = mrc.read(shared_data / MAP)
     return Volume(resample_volume(data, 3.54, n=n, new_pixel_size_A=pixel_size_A), pixel_size_A, "D2")
+
+
+def model_map(shared_data: Path, tmp_path: Path, stack: ParticleStack) -> Volume:
+    """The potential of 5A1A on the D2 axes in the particles' frame, to the particles' Nyquist frequency."""
+    params = seed.Params(
+        model=shared_data / "models" / "5a1a.cif", symmetry="D2", orientation=3, low_pass_A=2.0 * stack.pixel_size_A
+    )
+    return seed.make_initial_volume(stack, params, StageContext(tmp_path))
 
 
 def ball(n: int, pixel_size_A: float, *, radius_A: float = 80.0, edge_A: float = 11.0) -> np.ndarray:

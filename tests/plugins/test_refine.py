@@ -42,13 +42,17 @@ def test_published_poses__give_the_published_half_map_resolution_and_hand(shared
     ]
     mask = betagal.ball(n, pixel)
     half_map_A = resolution_A(*halves, pixel, 0.5, mask)
-    known, whole = betagal.published_map(shared_data, n, pixel).data, halves[0] + halves[1]
-    right_A = resolution_A(whole, known, pixel, 0.5, mask)
-    mirrored_A = resolution_A(
-        np.ascontiguousarray(phantoms.mirrored(Volume(whole, pixel)).data), known, pixel, 0.5, mask
+    known, model = betagal.published_map(shared_data, n, pixel), betagal.model_map(shared_data, tmp_path, stack)
+    whole = Volume(halves[0] + halves[1], pixel)
+    map_A = resolution_A(whole.data, known.data, pixel, 0.5, mask)
+    right_A = resolution_A(whole.data, model.data, pixel, 0.5, mask)
+    mirrored_A = resolution_A(phantoms.mirrored(whole).data, model.data, pixel, 0.5, mask)
+    say(
+        f"given poses: half-map FSC 0.5 at {half_map_A:.2f} Å; to the published map {map_A:.2f} Å, to 5A1A "
+        f"{right_A:.2f} Å, mirrored {mirrored_A:.1f} Å"
     )
-    say(f"given poses: half-map FSC 0.5 at {half_map_A:.2f} Å; to the map {right_A:.2f} Å, mirrored {mirrored_A:.1f} Å")
     assert half_map_A == pytest.approx(9.4, rel=0.05)
+    assert map_A < 9.0
     assert right_A < 9.0
     assert mirrored_A > 30.0
 
@@ -72,11 +76,14 @@ def test_real_particles_without_poses__reach_the_published_ones(shared_data, tmp
     error = symmetry.reduce_pose_error(found, truth, "D2")
     off = np.linalg.norm(shifts - true_shifts, axis=1)
     mask = betagal.ball(n, pixel)
-    model_A = resolution_A(result.volume.data, known.data, pixel, 0.5, mask)
-    bare_A = resolution_A(result.volume.data, known.data, pixel, 0.5)
+    model = betagal.model_map(shared_data, tmp_path, stack)
+    map_A = resolution_A(result.volume.data, known.data, pixel, 0.5, mask)
+    model_A = resolution_A(result.volume.data, model.data, pixel, 0.5, mask)
+    bare_A = resolution_A(result.volume.data, model.data, pixel, 0.5)
     say(
         f"refinement: pose error median {np.median(error):.2f}°, 90 % {np.quantile(error, 0.9):.2f}°, shift "
-        f"{np.median(off):.2f} Å; map FSC 0.5 at {model_A:.2f} Å (no mask {bare_A:.2f} Å); half-maps 0.143 at "
+        f"{np.median(off):.2f} Å; FSC 0.5 to 5A1A at {model_A:.2f} Å (no mask {bare_A:.2f} Å), to the published map "
+        f"{map_A:.2f} Å; half-maps 0.143 at "
         f"{result.fsc.resolution_A(0.143, curve='fsc_masked'):.2f} Å; {spent:.0f} CPU-s"
     )
     # RELION 5 on the same particles: 1.50° and 1.22 Å; the issue asks for 3° and 10 Å.
@@ -84,6 +91,7 @@ def test_real_particles_without_poses__reach_the_published_ones(shared_data, tmp
     assert np.median(off) < 1.25
     assert model_A < 9.0
     assert bare_A < 10.0
+    assert map_A < 10.0
     assert (result.particles.column("particle_id") == stack.particles.column("particle_id")).all()
     assert (result.particles.floats("pose_score") <= 1.0).all()
 
