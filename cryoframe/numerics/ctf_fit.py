@@ -135,6 +135,7 @@ def flatten(power: Floats, pixel_size_A: float, *, low_A: float, high_A: float) 
     ring_k = (np.floor(first) + 0.5 + np.arange(ring.max() + 1)) / extent
     observed = _over_background(values, ring, ring_k)
     table = np.stack([x * x + y * y, x * x - y * y, 2.0 * x * y, observed], axis=1)
+    table[:, 3] -= _uneven_background(table, _to_unit(ring_k)[ring])
     return _samples(table, ring, ring_k, np.ones(len(ring)), where=np.flatnonzero(chosen))
 
 
@@ -151,6 +152,15 @@ def _over_background(values: Reals, ring: Ints, ring_k: Reals) -> Reals:
     spread = float(np.median(np.abs(relative - np.median(relative)))) * 1.4826
     clipped: Reals = np.clip(relative, -_CLIP_SIGMA * spread, _CLIP_SIGMA * spread)
     return clipped
+
+
+def _uneven_background(table: Reals, unit: Reals) -> Reals:
+    """Best cubic of the frequency times cos 2θ and sin 2θ: drift and detector leave such a background."""
+    along = table[:, 1:3] / table[:, :1]
+    cubic = np.polynomial.legendre.legvander(unit, 3)
+    terms = np.concatenate([cubic * along[:, :1], cubic * along[:, 1:]], axis=1)
+    fitted: Reals = terms @ np.linalg.solve(terms.T @ terms, terms.T @ table[:, 3])
+    return fitted
 
 
 def _to_unit(values: Reals) -> Reals:
