@@ -68,7 +68,8 @@ def run_checks(
         kit.trusting = bool(only) and not _IN_SANDBOX & set(only)
         unknown = set(only) - {check.name for check in kit.checks}
         if unknown:
-            raise PluginError(f"no check of {hook} is called {', '.join(sorted(unknown))}")
+            names = ", ".join(check.name for check in kit.checks)
+            raise PluginError(f"no check of {hook} is called {', '.join(sorted(unknown))}", expected=names)
         wanted = [kit.result(check) for check in kit.checks if not only or check.name in only]
         found = [result for result in wanted if result]
         blamed = [kit.results[check] for check in kit.broken if check not in {r.check for r in found}]
@@ -112,11 +113,9 @@ class Kit:
     def _ask(self, check: Check) -> CheckResult:
         if check.name not in self.results:
             begun = time.perf_counter()
-            message = _failure(check, self.session)
-            self.results[check.name] = CheckResult(
-                check.name, not message, message or check.doc, time.perf_counter() - begun
-            )
-            if message and check.name in _FOUNDATIONS:
+            passed, message = _answer(check, self.session)
+            self.results[check.name] = CheckResult(check.name, passed, message, time.perf_counter() - begun)
+            if not passed and check.name in _FOUNDATIONS:
                 self.broken.append(check.name)
         return self.results[check.name]
 
@@ -150,15 +149,19 @@ def _builds_on(check: Check, earlier: Check) -> bool:
     )
 
 
-def _failure(check: Check, session: Session) -> str:
-    """Ask; return what was wrong, or an empty string."""
+def _answer(check: Check, session: Session) -> tuple[bool, str]:
+    """Ask; return whether it passed, and what was wrong or what is now known."""
+    from cryoframe.testing.checks.promise import NotAsked
+
     try:
         check.function(session)
+    except NotAsked as reason:
+        return True, f"not asked: {reason}"
     except CryoframeError as error:
-        return str(error)
+        return False, str(error)
     except Exception as error:  # whatever a plugin does is the plugin's failure, not the kit's
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return False, f"{type(error).__name__}: {error}"
+    return True, check.doc
 
 
 def checks_of(hook: str) -> tuple[Check, ...]:
@@ -170,7 +173,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         A stage or service.
     """
     from cryoframe.testing import cases
-    from cryoframe.testing.checks import contract, inputs, manners, orientation, results, services, truth
+    from cryoframe.testing.checks import contract, devices, inputs, manners, orientation, results, services, truth
 
     if hook in SERVICE_HOOKS:
         return (*contract.CHECKS, *services.checks_of(hook))
@@ -183,6 +186,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         *manners.CHECKS,
         *orientation.CHECKS,
         *truth.CHECKS,
+        *devices.CHECKS,
     )
     variants = cases.VARIANTS.get(hook, ())
     called = (check for check in stage_checks if check.variant in variants)

@@ -188,6 +188,7 @@ class Session:
         variant: str = "nominal",
         *,
         n_threads: int = 1,
+        device: str = "cpu",
         listener: Listener | None = None,
         inputs: Mapping[str, Any] | None = None,
         seconds: float | None = None,
@@ -207,6 +208,7 @@ class Session:
             item_id=job.item_id,
             seed=job.seed,
             n_threads=n_threads,
+            device=device,
         )
         arguments = {**(inputs or self.inputs(variant)), "params": params, "ctx": ctx}
         limit_s = seconds or self.limits.deadline_s

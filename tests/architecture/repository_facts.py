@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import io
 import subprocess
 import sys
+import tokenize
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
 CONTRIB = ROOT / "contrib"
+_NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 
 @cache
@@ -73,6 +76,22 @@ def functions(path: Path) -> Iterator[FunctionSize]:
             n_doc = (first.end_lineno or 0) - first.lineno + 1 if has_doc else 0
             size = (node.end_lineno or node.lineno) - node.lineno + 1 - n_doc
             yield FunctionSize(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", size)
+
+
+def n_code_lines(paths: Iterable[Path]) -> int:
+    """Lines that hold code: neither blank nor only comment nor part of a docstring."""
+    total = 0
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        kept: set[int] = set()
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type not in _NO_CODE:
+                kept |= set(range(token.start[0], token.end[0] + 1))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+                kept -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+        total += len(kept)
+    return total
 
 
 def python(code: str, *arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> str:

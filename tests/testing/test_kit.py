@@ -31,10 +31,7 @@ def failures(name: str, **settings: object) -> dict[str, str]:
         ("prints", {"nothing_printed"}),
         ("depends_on_threads", {"worker_count_same_bytes"}),
         ("flips_y", {"orientation", "known_answer"}),
-        ("transposes", {"orientation", "known_answer", "schema_valid", "works_in_a_worker"}),
-        ("corner_origin", {"positions_unbiased"}),
         ("moves_halves", {"half_column_untouched", "schema_valid", "works_in_a_worker"}),
-        ("mirrored_mask", {"hand", "orientation"}),
         ("writes_its_input", {"inputs_read_only", "works_in_a_worker", "inputs_unchanged", "kill_and_resume"}),
     ],
 )
@@ -185,3 +182,21 @@ def test_a_conformance_error__carries_its_remedy() -> None:
 
     with pytest.raises(ConformanceError, match=r"it hums; expected silence\. Switch it off"):
         fail("it hums", expected="silence", remedy="Switch it off")
+
+
+def test_a_gpu_that_is_not_declared__is_not_asked_for() -> None:
+    (result,) = run_checks("make_mask", "threshold", only=["cpu_equals_gpu"])
+    assert result.passed
+    assert result.message == "not asked: it declares cpu only"
+
+
+def test_two_devices__may_differ_by_rounding_only() -> None:
+    from dataclasses import replace
+
+    from cryoframe.testing.checks import devices
+
+    volume = phantoms.molecule()
+    rounded = replace(volume, data=volume.data * np.float32(1.0 + 1e-5))
+    devices.compare(volume, rounded)
+    with pytest.raises(ConformanceError, match=r"differ between CPU and GPU; expected at most 1 %"):
+        devices.compare(volume, phantoms.mirrored(volume))

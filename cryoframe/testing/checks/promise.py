@@ -45,6 +45,10 @@ class Check:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
 
+class NotAsked(Exception):
+    """A check has no meaning here, for the reason given; it neither passes nor fails."""
+
+
 def fail(what: str, *, expected: str = "", remedy: str = "") -> NoReturn:
     """Say that the check failed, what was expected and what to do."""
     raise ConformanceError(what, expected=expected, remedy=remedy)

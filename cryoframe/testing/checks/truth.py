@@ -225,7 +225,7 @@ def _roughness(image: Any) -> float:
 def _truth(session: Session) -> Any:
     case = session.case()
     if case is None:
-        raise InvalidInput(f"{session.hook} has no phantom")
+        raise InvalidInput(f"{session.hook} has no phantom", expected="a hook with one: see testing.cases")
     return case.truth
 
 
