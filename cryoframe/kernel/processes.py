@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -38,10 +38,14 @@ class _Zygote:
 
     control: socket.socket
     jobs: dict[str, Job] = field(default_factory=dict)
+    #: Whether it was told to import the plugin, and what the plugin imports only when it is used.
     warm: bool = False
+    hot: bool = False
+    late: Sequence[str] = ()
 
-    def send(self, order: dict[str, str]) -> None:
-        self.control.send(json.dumps(order).encode())
+    def send(self, order: Mapping[str, object]) -> None:
+        with contextlib.suppress(OSError):  # a helper that died is noticed, with its attempts, when it is polled
+            self.control.send(json.dumps(order).encode())
 
 
 @dataclass
@@ -82,6 +86,7 @@ class Processes:
         self._voice, self._folder = voice, folder
         self._zygotes: dict[Key, _Zygote] = {}
         self._first: dict[str, _First] = {}
+        self._not_hot: set[Key] = set()
         self._selector = selectors.DefaultSelector()
         self._n_jobs = 0
 
@@ -91,8 +96,7 @@ class Processes:
         ticket = f"process-{self._n_jobs}"
         zygote = self._zygote(job)
         zygote.jobs[ticket] = job
-        with contextlib.suppress(OSError):  # a helper that died is noticed, with its attempts, when it is polled
-            zygote.send({"ticket": ticket, "job": str(job.write())})
+        zygote.send({"ticket": ticket, "job": str(job.write())})
         return ticket
 
     def poll(self, timeout_s: float) -> list[Outcome]:
@@ -111,8 +115,7 @@ class Processes:
         """Ask an attempt to stop: SIGTERM, after a few seconds SIGKILL."""
         for zygote in self._zygotes.values():
             if ticket in zygote.jobs:
-                with contextlib.suppress(OSError):
-                    zygote.send({"cancel": ticket})
+                zygote.send({"cancel": ticket})
 
     def close(self) -> None:
         """End every attempt and helper."""
@@ -207,7 +210,9 @@ class Processes:
                 return ended + self._end(key)
             message = json.loads(packet)
             ticket = message.pop("ticket")
-            if "exit" not in message:
+            if "modules" in message:
+                zygote.late = message["modules"]
+            elif "exit" not in message:
                 self._voice(ticket, message)
             elif ticket in zygote.jobs:
                 job = zygote.jobs.pop(ticket)
@@ -216,11 +221,15 @@ class Processes:
 
     def _warm(self, zygote: _Zygote, job: Job, outcome: Outcome) -> None:
         """Let the helper import the plugin once a description has shown that this does no harm and starts no thread."""
+        key = (job.python or sys.executable, job.offer)
         single = outcome.result.get("device") == "cpu" and outcome.result.get("n_os_threads") == 1
         if job.describe and single and not zygote.warm:
             zygote.warm = True
-            with contextlib.suppress(OSError):
-                zygote.send({"preload": job.to_json()})
+            zygote.send({"preload": job.to_json()})
+        elif zygote.warm and zygote.late and not (zygote.hot or outcome.error_class or key in self._not_hot):
+            zygote.hot = True
+            self._not_hot.add(key)  # once only: if the import starts threads, the helper ends and the next stays cool
+            zygote.send({"import": list(zygote.late)})
 
     def _end(self, key: Key) -> list[Outcome]:
         """Let a helper go; its attempts die with it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import resource
@@ -31,6 +32,7 @@ from cryoframe.kernel.plugins import Plugins
 
 GRACE_S, TICK_S = 5.0, 0.1
 MAX_LOG_BYTES = 16 << 20
+MAX_MODULES = 1000
 #: Allocators reserve address space they never touch; the limit on it is this much wider than the memory cap.
 RESERVED_MB = 2048
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -93,14 +95,24 @@ def _order(control: socket.socket, running: dict[int, _Attempt], warm: list[Plug
     if "preload" in order:
         with contextlib.suppress(Exception):  # a description did the same import and lived; if not, each does it again
             warm[:] = [worker.preload(Job.from_json(order["preload"]))]
-            gc.freeze()
-        return True
+        return _is_fit()
+    if "import" in order:
+        for name in order["import"]:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        return _is_fit()
     job = Job.from_json(Path(order["job"]).read_text(encoding="utf-8"))
     zygote, pid = os.getpid(), os.fork()
     if pid == 0:
         _child(control, order["ticket"], job, zygote, *warm)
     running[pid] = _Attempt(order["ticket"], job, time.monotonic())
     return True
+
+
+def _is_fit() -> bool:
+    """Whether this process may still fork; it ends if an import has started a thread, and one without it takes over."""
+    gc.freeze()
+    return len(list(Path("/proc/self/task").iterdir())) == 1
 
 
 def _spawn(control: socket.socket, descriptor: int) -> None:
@@ -143,7 +155,10 @@ def _child(control: socket.socket, ticket: str, job: Job, zygote: int, *warm: Pl
             with contextlib.suppress(OSError):  # progress is dropped rather than waited for
                 control.send(json.dumps({"ticket": ticket, **message}).encode(), socket.MSG_DONTWAIT)
 
+        before = set(sys.modules)
         worker.attempt(job, tell, lambda: bool(stopped), plugins=next(iter(warm), None))
+        if not job.describe and (late := [name for name in sys.modules if name not in before]):
+            tell({"modules": [name for name in late if not name.startswith("cryoframe_local_")][:MAX_MODULES]})
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
@@ -257,8 +272,6 @@ def _status_MB(pid: int | str, *names: str) -> float:
 
 def _warm_up() -> None:
     """Import, and use once, what nearly every attempt needs: the libraries load some of their parts at first use."""
-    import importlib
-
     for name in (
         "numpy.random",
         "pyarrow.compute",

@@ -240,3 +240,30 @@ def test_a_file_that_takes_its_reader_down__is_rejected_and_the_others_go_on(tmp
         (row,) = run.state.files("rejected")
         assert row.path == "m1.mrc"
         assert "signal 11" in row.reason
+
+
+def test_what_a_plugin_imports_late__is_imported_for_the_attempts_that_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "late_library.py").write_text("import os\nPID = os.getpid()\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    body = {"ctf": "import late_library; ctx.metric('mine', float(late_library.PID == os.getpid())); time.sleep(0.1)"}
+    with World(tmp_path, executor="processes", stages=("ctf",), body=body, n_micrographs=5, workers=1).open() as run:
+        run.execute()
+        mine = [run.state.metrics("ctf", f"m{at}.mrc")["mine"][0] for at in range(5)]
+    assert mine[0] == 1.0
+    assert mine[2:] == [0.0] * 3
+
+
+def test_a_late_import_that_starts_a_thread__does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lib").mkdir()
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    (tmp_path / "lib" / "late_library.py").write_text(thread, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    count = "ctx.metric('threads', len(os.listdir(f'/proc/{os.getppid()}/task')))"
+    body = {"ctf": f"import late_library; {count}"}
+    with World(tmp_path, executor="processes", stages=("ctf",), body=body, n_micrographs=6).open() as run:
+        assert run.execute() == {"ctf": {"done": 6}}
+        assert {run.state.metrics("ctf", f"m{at}.mrc")["threads"][0] for at in range(6)} == {1.0}
+        assert "StageGivenUp" not in [type(event).__name__ for event in run.journal.replay()]
