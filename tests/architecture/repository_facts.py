@@ -68,13 +68,10 @@ class FunctionSize:
 
 
 def functions(path: Path) -> Iterator[FunctionSize]:
-    """Yield each function's size from ``def`` to its last line, the docstring not counted: it is documentation."""
+    """Yield each function's size from ``def`` to its last line, docstring included."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0]
-            has_doc = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            n_doc = (first.end_lineno or 0) - first.lineno + 1 if has_doc else 0
-            size = (node.end_lineno or node.lineno) - node.lineno + 1 - n_doc
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
             yield FunctionSize(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", size)
 
 
