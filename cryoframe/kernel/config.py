@@ -187,9 +187,8 @@ def _input(kind: str, table: dict[str, Any], where: str, folder: Path) -> InputC
     if isinstance(table.get("files"), str):
         table["files"] = [table["files"]]
     section = cast("InputConfig", build(InputConfig, {"kind": kind, **table}, where=label, folder=folder))
-    key = "file" if "file" in INPUT_KEYS[kind] else "files"
-    if not getattr(section, key):
-        raise ConfigError(f"{label}: '{key}' is missing", remedy=f"Say which with {key} = …")
+    if "file" in INPUT_KEYS[kind] and section.file is None:
+        raise ConfigError(f"{label}: 'file' is missing", remedy="Say which with file = …")
     patterns = tuple(str(folder / Path(pattern).expanduser()) for pattern in section.files)
     return replace(section, files=patterns)
 
@@ -236,6 +235,10 @@ def _check(config: RunConfig, where: str) -> None:
     _positive(f"{where}: [optics]", voltage_kV=config.optics.voltage_kV)
     _positive(f"{where}: [watch]", settle_s=config.watch.settle_s, poll_s=config.watch.poll_s)
     for section in config.inputs:
+        if not (section.file or section.files or config.watch.folders):
+            raise ConfigError(
+                f"{where}: [{section.kind}]: 'files' is missing", remedy="Say which with files = …, or watch a folder."
+            )
         if section.pixel_size_A is not None:
             _positive(f"{where}: [{section.kind}]", pixel_size_A=section.pixel_size_A)
     if not 0 <= config.optics.amplitude_contrast_frac <= 1:

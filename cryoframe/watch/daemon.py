@@ -142,6 +142,7 @@ class Daemon:
         """Run until stopped, or idle."""
         runner = self._run.runner(live=True)
         runner.low_water_MB = self._guard.low_bytes / MB
+        self._run.admit_inputs()  # particles, maps and files named by the configuration do not land; they are there
         while not self._stopping:
             try:
                 busy = self._turn(runner)
@@ -182,6 +183,8 @@ class Daemon:
         self._tell_outages()
         self.check_arithmetic()
         self._last_scan_s = time.monotonic()
+        if not self._generation:
+            self._last_change_s = self._last_scan_s  # starting up is not idling
         self._gap_s = max(MIN_GAP_S, 5 * (self._last_scan_s - start_s))
         self._next_scan_s = self._last_scan_s + self._config.poll_s
         if said:
