@@ -33,7 +33,6 @@ class Order:
     report: str
     n_calls: int = 1
     die_at_first_report: bool = False
-    die_after_s: float = 0.0
 
 
 @dataclass
@@ -95,20 +94,11 @@ def main(order: Order) -> int:
     report.handlers = len(logging.root.handlers)
     report.write(order.report)
     if order.n_calls:
-        _arm(order)
         _call_often(order, report, job, lambda ctx: _perform(job, plugins, plugin, ctx))
         if order.n_calls > 1 and not report.error:
             report.refused = _attempt(job, plugins)
     report.write(order.report)
     return 1 if report.error else 0
-
-
-def _arm(order: Order) -> None:
-    """Set the clock that kills this process in the middle of the call."""
-    if order.die_after_s:
-        timer = threading.Timer(order.die_after_s, os._exit, [KILLED])
-        timer.daemon = True
-        timer.start()
 
 
 def _perform(job: Any, plugins: Any, plugin: Any, ctx: Any) -> Any:
