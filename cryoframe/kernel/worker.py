@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
@@ -23,6 +24,8 @@ from cryoframe.kernel.stage import StageSpec, stage_specs
 
 Tell = Callable[[Mapping[str, Any]], None]
 PRODUCT, WORK = "product", "work"
+#: Progress is passed on no more often than this, but for the last of it.
+REPORT_S = 0.1
 #: The disk, the share, the memory or the node is to blame, not the file and not the plugin.
 _ENVIRONMENT_ERRNOS = frozenset(
     (
@@ -159,8 +162,12 @@ def _context(job: Job, tell: Tell, notes: worker_results.Notes, is_cancelled: Ca
     work = Path(job.folder) / WORK
     work.mkdir(exist_ok=True)
 
-    def metric(name: str, value: float, unit: str) -> None:
-        tell({"metric": [name, value, unit]})
+    last_s = [0.0]
+
+    def report(done: int, total: int, message: str) -> None:
+        if done >= total or time.monotonic() - last_s[0] >= REPORT_S:
+            last_s[0] = time.monotonic()
+            tell({"progress": [done, total, message]})
 
     return StageContext(
         workdir=work,
@@ -169,8 +176,8 @@ def _context(job: Job, tell: Tell, notes: worker_results.Notes, is_cancelled: Ca
         seed=job.seed,
         n_threads=job.n_threads,
         device=job.device,
-        on_report=lambda done, total, message: tell({"progress": [done, total, message]}),
-        on_metric=metric,
+        on_report=report,
+        on_metric=lambda name, value, unit: tell({"metric": [name, value, unit]}),
         on_log=lambda message: print_line(job, message),
         on_drop=notes.drop,
         is_cancelled=is_cancelled,

@@ -152,8 +152,9 @@ def _child(control: socket.socket, ticket: str, job: Job, zygote: int, *warm: Pl
             limit_threads(job.n_threads)
 
         def tell(message: Mapping[str, Any]) -> None:
+            flags = socket.MSG_DONTWAIT if "progress" in message else 0
             with contextlib.suppress(OSError):  # progress is dropped rather than waited for
-                control.send(json.dumps({"ticket": ticket, **message}).encode(), socket.MSG_DONTWAIT)
+                control.send(json.dumps({"ticket": ticket, **message}).encode(), flags)
 
         before = set(sys.modules)
         worker.attempt(job, tell, lambda: bool(stopped), plugins=next(iter(warm), None))

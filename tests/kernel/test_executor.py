@@ -267,3 +267,15 @@ def test_a_late_import_that_starts_a_thread__does_no_harm(tmp_path: Path, monkey
         assert run.execute() == {"ctf": {"done": 6}}
         assert {run.state.metrics("ctf", f"m{at}.mrc")["threads"][0] for at in range(6)} == {1.0}
         assert "StageGivenUp" not in [type(event).__name__ for event in run.journal.replay()]
+
+
+def test_a_plugin_that_reports_without_end__does_not_drown_the_run(tmp_path: Path) -> None:
+    from cryoframe.kernel.events import StageProgress
+
+    heard: list[StageProgress] = []
+    body = {"ctf": "[ctx.report(i, 200000) for i in range(200001)]"}
+    with World(tmp_path, executor="processes", stages=("ctf",), body=body, n_micrographs=1).open() as run:
+        run.bus.subscribe(StageProgress, heard.append)
+        assert run.execute() == {"ctf": {"done": 1}}
+    assert len(heard) < 200
+    assert heard[-1].done == heard[-1].total
