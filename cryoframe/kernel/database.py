@@ -114,6 +114,12 @@ class Database:
             yield
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise _damaged(self.path, str(error)) from error
+        except apsw.SQLError as error:
+            if "no such table" not in str(error):
+                raise
+            raise StoreError(
+                f"database {self.path} holds no run ({error})", remedy="The run is being made, or this is another file."
+            ) from error
         except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
             raise _fault(error, self.path) from error
 

@@ -13,6 +13,7 @@ import pytest
 
 from cryoframe.errors import EnvironmentFault, StoreError
 from cryoframe.kernel.database import Database, Write, file_system
+from cryoframe.kernel.state import State
 
 MOUNTS = """\
 22 1 253:0 / / rw,relatime - ext4 /dev/vda rw
@@ -171,3 +172,8 @@ def test_disk_full__is_an_environment_fault_and_the_database_stays_whole(path: P
     database = Database.open(path)
     assert database.read("SELECT count(*) FROM t") == [(n_acknowledged + 1,)]
     assert database.read("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_database_without_tables__says_that_it_holds_no_run(path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no run"):
+        State(Database.open(path)).task_counts()
