@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -114,8 +114,14 @@ class Run:
         runner.run_until_idle()
         return self.state.task_counts()
 
-    def admit_inputs(self) -> list[Item]:
-        """Admit every configured input file; one that cannot be used is reported by its event, the others go on."""
+    def admit_inputs(self, *, landing: Sequence[Path] = ()) -> list[Item]:
+        """Admit every configured input file; one that cannot be used is reported by its event, the others go on.
+
+        Parameters
+        ----------
+        landing
+            Folders in which files may still be being written; images below them are left to who watches.
+        """
         items: list[Item] = []
         for section in self.config.inputs:
             if section.kind not in _KIND_OF:
@@ -125,6 +131,8 @@ class Run:
             if not found and not self.config.watch.folders:
                 raise ConfigError(f"[{section.kind}] files match nothing: {', '.join(section.files)}")
             for root, path in found:
+                if any(path.is_relative_to(folder) for folder in landing):
+                    continue
                 try:
                     items.append(self.admit_file(path, _KIND_OF[section.kind], {}, root=root))
                 except FileError:

@@ -142,7 +142,8 @@ class Daemon:
         """Run until stopped, or idle."""
         runner = self._run.runner(live=True)
         runner.low_water_MB = self._guard.low_bytes / MB
-        self._run.admit_inputs()  # particles, maps and files named by the configuration do not land; they are there
+        # Particles, maps and images elsewhere do not land: they are there. What lies below a root is judged first.
+        self._run.admit_inputs(landing=[root.folder for root in self.roots])
         while not self._stopping:
             try:
                 busy = self._turn(runner)

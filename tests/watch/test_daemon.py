@@ -303,3 +303,25 @@ def test_an_observer_that_cannot_start__leaves_polling(tmp_path: Path, monkeypat
     assert "inotify watch limit" in wakeup.note
     assert wakeup.wait(0.01) is False
     wakeup.close()
+
+
+def test_files_that_an_input_section_names_too__are_judged_before_they_are_taken(watched: Watched) -> None:
+    content = mrc_bytes(watched.folder, box_px=64)
+    with (watched.folder / "run.toml").open("a") as config:
+        config.write('[[micrographs]]\nfiles = ["land/*.mrc", "elsewhere/*.mrc"]\n')
+    (watched.folder / "elsewhere").mkdir()
+    (watched.folder / "elsewhere" / "old.mrc").write_bytes(mrc_bytes(watched.folder, 5.0))
+    (watched.land / "a.mrc").write_bytes(content[:9000])
+    written_ns = []
+
+    def land() -> None:
+        wait_for(lambda: len(watched.ticks) > 2)
+        (watched.land / "a.mrc").write_bytes(content)
+        written_ns.append(time.time_ns())
+
+    events = watched.session_with(land)
+    at_ns = {event.item_id: int(event.event_id[:16], 16) for event in events if isinstance(event, ItemAdmitted)}
+    assert sorted(at_ns) == ["a.mrc", "old.mrc"]
+    assert at_ns["a.mrc"] > written_ns[0] - 10**8
+    assert finished(events) == {("ctf", "a.mrc"): 1, ("ctf", "old.mrc"): 1}
+    assert all(tick.counts["seen"] == 1 for tick in watched.ticks)
