@@ -273,6 +273,17 @@ def _largest(scores: Array, n_keep: int) -> Array:
     return np.asarray(np.take_along_axis(chosen, order, axis=1))
 
 
+def without_hopeless(poses: Poses, gap: float) -> Poses:
+    """Mark candidates, by a score of -inf, that lie more than `gap` below their image's best.
+
+    References
+    ----------
+    Pruning by likelihood: adaptive sampling, Scheres, J. Struct. Biol. 180, 519 (2012), section 2.3.
+    """
+    best = poses.scores.max(axis=1, keepdims=True)
+    return replace(poses, scores=np.where(poses.scores < best - gap, -np.inf, poses.scores))
+
+
 def search_local(
     volume_ft: Array,
     targets: Targets,

@@ -26,6 +26,10 @@ from cryoframe_refine.plan import Plan
 Array = npt.NDArray[Any]
 
 
+#: Candidates whose likelihood is exp(-this) of the best one's are not followed further.
+HOPELESS = 12.0
+
+
 @dataclass(frozen=True)
 class Geometry:
     """What is the same for all images: sampling, symmetry, masks."""
@@ -85,9 +89,9 @@ def search(
         candidates = pose_search.search_local(
             volume_ft,
             targets(level.limit_A),
-            candidates,
+            pose_search.without_hopeless(candidates, HOPELESS / geometry.mask_frac),
             neighbours=pose_search.rotation_neighbours(level.step_deg, level.per_axis),
-            shifts_px=pose_search.shift_grid(1.5 * level.shift_step_px, level.shift_step_px),
+            shifts_px=pose_search.shift_grid(level.shift_step_px, level.shift_step_px),
             n_keep=level.n_keep,
         )
     # Scores of a map of unknown scale are no likelihoods: only the best counts.

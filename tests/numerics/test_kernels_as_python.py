@@ -27,17 +27,14 @@ def world():
 @pytest.fixture
 def as_python(monkeypatch):
     """Replace the kernels by the Python they are made from."""
-    for module, name in (
-        (projection_kernels, "_slices"),
-        (insertion_kernels, "_insert"),
-        (insertion_kernels, "_spread_plane"),
-        (pose_kernels, "_local_scores"),
-        (pose_kernels, "_shift_table"),
-        (class_kernels, "_add"),
+    for module, names in (
+        (projection_kernels, ("_slices", "read_at")),
+        (insertion_kernels, ("_insert", "_spread_plane")),
+        (pose_kernels, ("_local_scores", "_shift_table", "_read_slice", "_products")),
+        (class_kernels, ("_add",)),
     ):
-        monkeypatch.setattr(module, name, getattr(module, name).py_func)
-    for module in (projection_kernels, pose_kernels):
-        monkeypatch.setattr(module, "read_at", projection_kernels.read_at.py_func)
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name).py_func)
 
 
 def test_projection__as_python(world, as_python):

@@ -196,3 +196,10 @@ def test_group_spectra__are_shared_and_never_zero():
     assert spectra[0] == pytest.approx([2.0, 2e-6])
     assert np.array_equal(spectra[0], spectra[1])
     assert spectra[2] == pytest.approx([7.0, 7.0])
+
+
+def test_hopeless_candidates__are_followed_no_further():
+    scores = np.array([[5.0, 4.0, -20.0], [-3.0, 9.0, -np.inf]])
+    poses = pose_search.Poses(np.zeros((2, 3, 3, 3)), np.zeros((2, 3, 2)), scores)
+    kept = pose_search.without_hopeless(poses, 10.0).scores
+    assert np.isfinite(kept).tolist() == [[True, True, False], [False, True, False]]
