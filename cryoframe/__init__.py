@@ -32,10 +32,10 @@ if TYPE_CHECKING:
         Table,
     )
     from cryoframe.errors import CryoframeError
-    from cryoframe.kernel.bus import Bus
+    from cryoframe.execution.run import Run
     from cryoframe.kernel.context import StageContext
-    from cryoframe.kernel.run import Run
     from cryoframe.kernel.stage import hookimpl
+    from cryoframe.records.bus import Bus
 
 __version__ = "0.1.0"
 
@@ -53,9 +53,9 @@ _HOMES = {
         "ClassTable", "CtfTable", "FscTable", "IterationTable", "MotionTable", "ParticleTable", "Table",
     ),
     "cryoframe.errors": ("CryoframeError",),
-    "cryoframe.kernel.bus": ("Bus",),
+    "cryoframe.records.bus": ("Bus",),
     "cryoframe.kernel.context": ("StageContext",),
-    "cryoframe.kernel.run": ("Run",),
+    "cryoframe.execution.run": ("Run",),
     "cryoframe.kernel.stage": ("hookimpl",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -73,12 +73,12 @@ def __getattr__(name: str) -> object:
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
     if name.endswith(("Event",)) or name in _event_names():
-        return getattr(import_module("cryoframe.kernel.events"), name)
+        return getattr(import_module("cryoframe.records.events"), name)
     raise AttributeError(f"module 'cryoframe' has no public name '{name}'")
 
 
 def _event_names() -> tuple[str, ...]:
-    return tuple(import_module("cryoframe.kernel.events").EVENT_NAMES)
+    return tuple(import_module("cryoframe.records.events").EVENT_NAMES)
 
 
 def __dir__() -> list[str]:

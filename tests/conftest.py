@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("kernel_fixtures",)
 ROOT = Path(__file__).resolve().parents[1]
 
 

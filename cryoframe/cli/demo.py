@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cryoframe.cli.output import complain, emit, json_flag, say
 
 if TYPE_CHECKING:
-    from cryoframe.kernel.run import Run
+    from cryoframe.execution.run import Run
 
 #: Nothing new for this long, with all work done, ends the demo's session.
 IDLE_S = 4.0
@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Watch two micrographs land, refine 593 particles, write the report; exit code 1 when something was set aside."""
     from cryoframe.cli import demo_session
-    from cryoframe.kernel.run import Run
+    from cryoframe.execution.run import Run
     from cryoframe.view.live import live_progress
     from cryoframe.view.report import write_report
 

@@ -14,8 +14,8 @@ from cryoframe.compare import metrics
 from cryoframe.data.results import Refinement
 from cryoframe.data.tables import ParticleTable
 from cryoframe.errors import ConfigError
+from cryoframe.execution.run import Run
 from cryoframe.formats import star_columns
-from cryoframe.kernel.run import Run
 from cryoframe.view import plots, sections
 from cryoframe.view.report import Extra
 

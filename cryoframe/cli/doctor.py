@@ -77,7 +77,7 @@ def _discovery() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
-    from cryoframe.kernel.database import NETWORK_FILE_SYSTEMS, file_system
+    from cryoframe.records.database import NETWORK_FILE_SYSTEMS, file_system
 
     mounts = Path("/proc/self/mountinfo")
     kind, mount = (

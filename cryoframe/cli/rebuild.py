@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Rebuild, and say what was found."""
     from cryoframe.errors import ConfigError
-    from cryoframe.kernel.rebuild import rebuild
+    from cryoframe.records.rebuild import rebuild
 
     folder = folder_of(options.where)
     if holder := in_charge(folder):

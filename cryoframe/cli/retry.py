@@ -40,10 +40,10 @@ def _queue(tasks: list[tuple[str, str]], folder: object) -> None:
     from pathlib import Path
 
     from cryoframe.errors import ConfigError
-    from cryoframe.kernel import events
-    from cryoframe.kernel.bus import Bus
-    from cryoframe.kernel.database import Database
-    from cryoframe.kernel.journal import Journal
+    from cryoframe.records import events
+    from cryoframe.records.bus import Bus
+    from cryoframe.records.database import Database
+    from cryoframe.records.journal import Journal
 
     place = Path(str(folder))
     if holder := in_charge(place):

@@ -32,7 +32,7 @@ def change_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run; 1 when something was given up or refused."""
-    from cryoframe.kernel.run import Run
+    from cryoframe.execution.run import Run
     from cryoframe.view.live import live_progress
 
     with Run.open(changed(options)) as opened:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from cryoframe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cryoframe.kernel.state import State
-    from cryoframe.kernel.store import Store
+    from cryoframe.records.state import State
+    from cryoframe.records.store import Store
 
 DATABASE = "state.sqlite"
 
@@ -69,9 +69,9 @@ def _with_state(folder: Path) -> Path:
 @contextmanager
 def looking_into(folder: Path) -> Iterator[tuple[State, Store]]:
     """Give state and store of a run, read-only; whoever is in charge of it is not disturbed."""
-    from cryoframe.kernel.database import Database
-    from cryoframe.kernel.state import State
-    from cryoframe.kernel.store import Store
+    from cryoframe.records.database import Database
+    from cryoframe.records.state import State
+    from cryoframe.records.store import Store
 
     database = Database.open(folder / DATABASE, read_only=True)
     try:

@@ -175,7 +175,7 @@ def _record(done: Attempted, item: Bound, options: argparse.Namespace, *, many: 
 
 def _micrograph_pixel(item: Bound) -> float | None:
     """Return the pixel size of the micrograph a call was about, where it was one."""
-    from cryoframe.kernel.worker_inputs import part_of
+    from cryoframe.execution.worker_inputs import part_of
 
     for ref in item.refs:
         if ref.kind == "Micrograph" and ref.raw:

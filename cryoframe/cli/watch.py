@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Watch; 1 when something was given up or refused."""
     from cryoframe.cli.run import changed, conclude, in_order
-    from cryoframe.kernel.run import Run
+    from cryoframe.execution.run import Run
     from cryoframe.view.live import live_progress
     from cryoframe.watch.daemon import watch
 

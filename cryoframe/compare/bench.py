@@ -11,12 +11,12 @@ from typing import Any
 
 from cryoframe.compare.inputs import Bound
 from cryoframe.errors import ConfigError
+from cryoframe.execution.executor import TRACEBACK, Executor, Inline, Job, Outcome
+from cryoframe.execution.processes import Processes
 from cryoframe.formats import products
 from cryoframe.kernel import contract, device
 from cryoframe.kernel.discovery import Offer
-from cryoframe.kernel.executor import TRACEBACK, Executor, Inline, Job, Outcome
 from cryoframe.kernel.plugins import Plugins
-from cryoframe.kernel.processes import Processes
 
 SERVICES = ("open_movie", "open_micrograph", "open_gain", "read_metadata")
 

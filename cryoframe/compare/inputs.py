@@ -12,9 +12,9 @@ from cryoframe.data.images import CtfFit
 from cryoframe.data.maps import HalfMaps, Mask
 from cryoframe.data.optics import Optics
 from cryoframe.errors import ConfigError, Refused, nearest
+from cryoframe.execution.executor import InputRef, RawFile
 from cryoframe.formats import products, star_products
 from cryoframe.formats.star_columns import micrographs_from_star
-from cryoframe.kernel.executor import InputRef, RawFile
 from cryoframe.kernel.plan import fields_giving
 from cryoframe.kernel.stage import Input, StageSpec, stage_specs
 

@@ -25,9 +25,9 @@ from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
 from cryoframe.data.optics import GainReference, Optics
 from cryoframe.data.results import AtomicModel, Classes3D, Heterogeneity, Refinement, SharpenedMap
 from cryoframe.data.tables import ParticleTable
-from cryoframe.kernel.bus import Bus
 from cryoframe.kernel.context import StageContext
 from cryoframe.kernel.stage import hookimpl, service, stage
+from cryoframe.records.bus import Bus
 
 __all__ = ["hookimpl"]
 

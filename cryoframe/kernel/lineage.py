@@ -14,8 +14,8 @@ from cryoframe.errors import InvalidInput
 from cryoframe.kernel.stage import stage_specs
 
 if TYPE_CHECKING:
-    from cryoframe.kernel.state import State, Task
-    from cryoframe.kernel.store import Store
+    from cryoframe.records.state import State, Task
+    from cryoframe.records.store import Store
 
 DROPPED = "dropped.json"
 

@@ -65,7 +65,7 @@ def lay_ground() -> None:
         for found in pkgutil.iter_modules(module.__path__):
             if not found.ispkg:
                 importlib.import_module(f"{package}.{found.name}")
-    for name in ("scipy.ndimage", "scipy.optimize", "cryoframe.kernel.worker", "cryoframe.kernel.hookspecs"):
+    for name in ("scipy.ndimage", "scipy.optimize", "cryoframe.execution.worker", "cryoframe.kernel.hookspecs"):
         importlib.import_module(name)
 
 
@@ -74,7 +74,7 @@ def main(order: Order) -> int:
     lay_ground()
     import logging
 
-    from cryoframe.kernel.executor import Job
+    from cryoframe.execution.executor import Job
     from cryoframe.kernel.plugins import Plugins
 
     report, job = Report(), Job.from_json(Path(order.job).read_text(encoding="utf-8"))
@@ -102,7 +102,8 @@ def main(order: Order) -> int:
 
 
 def _perform(job: Any, plugins: Any, plugin: Any, ctx: Any) -> Any:
-    from cryoframe.kernel import contract, worker_inputs
+    from cryoframe.execution import worker_inputs
+    from cryoframe.kernel import contract
     from cryoframe.kernel.stage import stage_specs
 
     inputs = worker_inputs.open_inputs(job, stage_specs()[job.offer.hook], plugins)
@@ -144,8 +145,8 @@ def _call_often(order: Order, report: Report, job: Any, perform: Callable[[Any],
 
 def _attempt(job: Any, plugins: Any) -> str:
     """Let the kernel's worker run the same job to a stored product; return why it could not."""
-    from cryoframe.kernel import worker
-    from cryoframe.kernel.executor import RESULT
+    from cryoframe.execution import worker
+    from cryoframe.execution.executor import RESULT
 
     with contextlib.redirect_stdout(io.StringIO()):  # the worker writes the attempt's log there
         worker.attempt(job, lambda message: None, plugins=plugins)

@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from cryoframe.kernel.executor import Job
+from cryoframe.execution.executor import Job
 from cryoframe.testing.probe import Order, Report
 
 State = dict[str, tuple[int, int]]

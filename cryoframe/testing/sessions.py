@@ -22,10 +22,11 @@ from typing import Any, TypeVar, cast
 
 from cryoframe.data.images import Movie
 from cryoframe.errors import ConformanceError, ContractError
+from cryoframe.execution import worker_inputs, worker_results
+from cryoframe.execution.executor import InputRef, Job, RawFile
 from cryoframe.formats import products
-from cryoframe.kernel import contract, worker_inputs, worker_results
+from cryoframe.kernel import contract
 from cryoframe.kernel.discovery import Offer
-from cryoframe.kernel.executor import InputRef, Job, RawFile
 from cryoframe.kernel.plugins import Plugin, Plugins
 from cryoframe.kernel.stage import StageSpec, stage_specs
 from cryoframe.testing import anatomy, cases

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from cryoframe.kernel import events
-from cryoframe.kernel.events import Event
+from cryoframe.records import events
+from cryoframe.records.events import Event
 from cryoframe.view.tables import escape
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from cryoframe.kernel.bus import Bus
+    from cryoframe.records.bus import Bus
 
 _HEARD = (
     events.FileSettled, events.FileRejected, events.FileDuplicate, events.FileSuperseded, events.StageQueued,

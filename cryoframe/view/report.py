@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from cryoframe.data.images import CorrectedMicrograph, MicrographSource
 from cryoframe.errors import CryoframeError
+from cryoframe.execution.run import Run
 from cryoframe.kernel.plan import Node
-from cryoframe.kernel.run import Run
-from cryoframe.kernel.state import Task
+from cryoframe.records.state import Task
 from cryoframe.view import sections
 
 #: Micrographs drawn per stage; all of them are counted in the tables.

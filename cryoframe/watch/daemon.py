@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 
 from cryoframe.errors import ConfigError, EnvironmentFault, FileError, StoreError
-from cryoframe.kernel.events import Event
-from cryoframe.kernel.run import Run
-from cryoframe.kernel.runner import Runner
+from cryoframe.execution.run import Run
+from cryoframe.execution.runner import Runner
+from cryoframe.records.events import Event
 from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.guard import MB, DiskGuard
 from cryoframe.watch.prober import Prober

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from cryoframe.errors import EnvironmentFault, FileError, Incomplete
 from cryoframe.kernel.config import WatchConfig
-from cryoframe.kernel.events import Scalar
+from cryoframe.records.events import Scalar
 from cryoframe.watch.readiness import Entry, required_s, side_cars
 from cryoframe.watch.roots import Root
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from cryoframe.kernel.config import WatchConfig
-from cryoframe.kernel.state import FileRow
+from cryoframe.records.state import FileRow
 from cryoframe.watch.scanner import Look, Seen
 
 TEMPORARY = ("*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*~", "~$*", "*downloading")

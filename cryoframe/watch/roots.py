@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.config import WatchConfig
-from cryoframe.kernel.events import FileEvent, FileIgnored, FileRejected, FileSeen, Value
-from cryoframe.kernel.state import FileRow
+from cryoframe.records.events import FileEvent, FileIgnored, FileRejected, FileSeen, Value
+from cryoframe.records.state import FileRow
 from cryoframe.watch.readiness import (
     PATTERNS,
     SIDE_CARS,

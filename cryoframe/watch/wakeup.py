@@ -23,7 +23,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-from cryoframe.kernel.database import NETWORK_FILE_SYSTEMS, file_system
+from cryoframe.records.database import NETWORK_FILE_SYSTEMS, file_system
 
 _HINTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent,

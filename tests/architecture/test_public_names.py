@@ -30,7 +30,7 @@ def test_public_names__are_sorted_and_each_resolves() -> None:
 
 
 def test_every_event_class__is_a_public_name() -> None:
-    events = importlib.import_module("cryoframe.kernel.events")
+    events = importlib.import_module("cryoframe.records.events")
     assert {name: getattr(cryoframe, name) for name in events.EVENT_NAMES} == {
         name: getattr(events, name) for name in events.EVENT_NAMES
     }

@@ -172,7 +172,7 @@ def _save_refinement(folder: Path) -> None:
 
 def test_real_particles_and_a_map__are_bound_to_a_refinement(shared_data: Path, tmp_path: Path) -> None:
     from cryoframe.compare.inputs import Given, bind
-    from cryoframe.kernel.worker_inputs import part_of
+    from cryoframe.execution.worker_inputs import part_of
 
     particles = shared_data / "particles" / "betagal_K2_EMPIAR-10204" / "particles_dev_593.star"
     reference = shared_data / "maps" / "betaGal_NGL.mrc"

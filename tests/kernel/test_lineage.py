@@ -12,14 +12,14 @@ from cryoframe.data.images import ParticleStack
 from cryoframe.data.tables import ParticleTable
 from cryoframe.errors import InvalidInput
 from cryoframe.formats import products
-from cryoframe.kernel.bus import Bus
-from cryoframe.kernel.database import Database
-from cryoframe.kernel.events import StageFinished
-from cryoframe.kernel.journal import Journal
 from cryoframe.kernel.lineage import explain
-from cryoframe.kernel.provenance import job_record
-from cryoframe.kernel.state import State
-from cryoframe.kernel.store import Store
+from cryoframe.records.bus import Bus
+from cryoframe.records.database import Database
+from cryoframe.records.events import StageFinished
+from cryoframe.records.journal import Journal
+from cryoframe.records.provenance import job_record
+from cryoframe.records.state import State
+from cryoframe.records.store import Store
 
 IDS = np.array([11, 2**63 + 5, 33], dtype=np.uint64)
 

@@ -17,10 +17,10 @@ import pytest
 
 from cryoframe.data.images import CtfFit, ParticleStack
 from cryoframe.errors import StoreError
-from cryoframe.kernel.database import Database
-from cryoframe.kernel.events import Event, ItemAdmitted, RunOpened, StageFailed, StageFinished
-from cryoframe.kernel.run import Run
-from cryoframe.kernel.state import State
+from cryoframe.execution.run import Run
+from cryoframe.records.database import Database
+from cryoframe.records.events import Event, ItemAdmitted, RunOpened, StageFailed, StageFinished
+from cryoframe.records.state import State
 
 CONFIG = """\
 [run]

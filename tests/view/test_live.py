@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from cryoframe.kernel import events
-from cryoframe.kernel.bus import Bus
+from cryoframe.records import events
+from cryoframe.records.bus import Bus
 from cryoframe.view.live import Tally, live_progress
 from cryoframe.view.tables import plain, show
 

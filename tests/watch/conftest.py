@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from watched_session import Watched
 
-from cryoframe.kernel.run import Run
+from cryoframe.execution.run import Run
 from cryoframe.watch.daemon import Daemon
 from cryoframe.watch.guard import DiskGuard
 

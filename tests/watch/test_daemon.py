@@ -11,8 +11,8 @@ import pytest
 from watched_session import Watched, admitted, finished, mrc_bytes, wait_for
 
 from cryoframe.errors import ConfigError, StoreError
-from cryoframe.kernel.events import FileDuplicate, FileRejected, FileSuperseded, ItemAdmitted
-from cryoframe.kernel.run import Run
+from cryoframe.execution.run import Run
+from cryoframe.records.events import FileDuplicate, FileRejected, FileSuperseded, ItemAdmitted
 from cryoframe.watch.daemon import Daemon, RootFound, RootLost, watch
 from cryoframe.watch.guard import DiskGuard
 from cryoframe.watch.wakeup import Wakeup

@@ -14,7 +14,7 @@ import pytest
 from watched_session import DRIVER, Watched, admitted, drive, finished, mrc_bytes
 
 from cryoframe.errors import StoreError
-from cryoframe.kernel.run import Run
+from cryoframe.execution.run import Run
 from cryoframe.watch.daemon import Daemon
 
 

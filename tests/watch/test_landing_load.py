@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from watched_session import Watched, admitted, mrc_bytes
 
-from cryoframe.kernel.events import FileSeen, FileSettled
-from cryoframe.kernel.runner import Runner
+from cryoframe.execution.runner import Runner
+from cryoframe.records.events import FileSeen, FileSettled
 from cryoframe.watch.scanner import Scanner
 
 N_FILES, RATE_1_S = 2000, 500.0

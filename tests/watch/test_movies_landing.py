@@ -12,8 +12,8 @@ import tifffile
 from watched_session import Watched, admitted, finished
 
 from cryoframe.data.images import CorrectedMicrograph
-from cryoframe.kernel.events import Event, FileRejected, ItemAdmitted
-from cryoframe.kernel.run import Run
+from cryoframe.execution.run import Run
+from cryoframe.records.events import Event, FileRejected, ItemAdmitted
 
 PLUGIN = '''\
 from __future__ import annotations

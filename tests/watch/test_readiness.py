@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryoframe.kernel.config import WatchConfig
-from cryoframe.kernel.state import FileRow
+from cryoframe.records.state import FileRow
 from cryoframe.watch.readiness import QUICK_S, Entry, required_s, rule_against, side_cars
 from cryoframe.watch.scanner import Look, Seen
 

@@ -11,7 +11,7 @@ import pytest
 
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.config import WatchConfig
-from cryoframe.kernel.events import FileIgnored, FileRejected, FileSeen
+from cryoframe.records.events import FileIgnored, FileRejected, FileSeen
 from cryoframe.watch.readiness import VANISHED
 from cryoframe.watch.roots import Root
 from cryoframe.watch.scanner import Changes, Look, Seen, Tree

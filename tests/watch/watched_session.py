@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cryoframe.execution.run import Run
 from cryoframe.formats import mrc
-from cryoframe.kernel.events import Event, ItemAdmitted, StageFinished
-from cryoframe.kernel.run import Run
+from cryoframe.records.events import Event, ItemAdmitted, StageFinished
 from cryoframe.watch.daemon import Tick, watch
 from cryoframe.watch.guard import DiskGuard
 
@@ -59,7 +59,7 @@ use = "trivial"
 
 DRIVER = """\
 import sys
-from cryoframe.kernel.run import Run
+from cryoframe.execution.run import Run
 from cryoframe.watch.daemon import watch
 from cryoframe.watch.guard import DiskGuard
 idle = float(sys.argv[2]) if len(sys.argv) > 2 else None

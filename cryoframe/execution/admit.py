@@ -1,0 +1,191 @@
+"""How files become items: identity by content, header read in a process apart, maps and stacks put into the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cryoframe.data import ids
+from cryoframe.data.images import ParticleStack
+from cryoframe.data.maps import Volume
+from cryoframe.errors import EnvironmentFault, FileError, Incomplete, Refused
+from cryoframe.execution import worker_results
+from cryoframe.execution.executor import Executor, InputRef, Job, RawFile
+from cryoframe.execution.ledger import IMPORTED
+from cryoframe.formats import products, star_columns, star_products
+from cryoframe.kernel.config import InputConfig
+from cryoframe.kernel.plugins import Plugins
+from cryoframe.records import events
+from cryoframe.records.bus import Bus
+from cryoframe.records.crash import crash_point
+from cryoframe.records.events import Event, Scalar
+from cryoframe.records.state import FileRow, Item, State
+from cryoframe.records.store import PRODUCT, Store
+
+PROBE_S = 30.0
+
+
+class Admission:
+    """Takes files in; what it publishes is all that happens."""
+
+    def __init__(self, state: State, store: Store, bus: Bus, *, reader: Executor, plugins: Plugins) -> None:
+        self._state, self._store, self._bus, self._reader, self._plugins = state, store, bus, reader, plugins
+
+    def file(self, path: Path, kind: str, facts: Mapping[str, Scalar], root: Path) -> Item:
+        """Admit a movie or micrograph; returns the item it is, which may be known under another name.
+
+        Raises
+        ------
+        FileError
+            If it cannot be used; an event says so as well.
+        """
+        name, place = path.relative_to(root).as_posix(), {"path": path.relative_to(root).as_posix(), "root": str(root)}
+        try:
+            stat = path.stat()
+            known = self._unchanged(self._state.file(str(root), name), (stat.st_size, stat.st_mtime_ns), path)
+            if known is not None:
+                return known
+            digest = ids.digest_file(path)
+            crash_point("admit.digested")
+            header = self._probe(path, kind)
+            after = path.stat()
+            if (after.st_size, after.st_mtime_ns) != (stat.st_size, stat.st_mtime_ns):
+                raise Incomplete("the file changed while it was read", path=path)
+        except OSError as error:
+            raise EnvironmentFault(f"{path} cannot be read ({error.strerror})") from error
+        except FileError as error:
+            self._bus.publish(events.FileRejected, **place, reason=str(error), kind=type(error).__name__)
+            raise
+        identity = {"file_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+        made: list[Event] = [
+            self._bus.make(events.FileSettled, **place, size=stat.st_size, mtime_ns=stat.st_mtime_ns, digest=digest)
+        ]
+        found = Item("", kind, digest, str(path), header | dict(facts) | identity)
+        item = self._item(_printable(name), found, place, made)
+        self._bus.publish_many(made)
+        crash_point("admit.settled")
+        return item
+
+    def _unchanged(self, row: FileRow | None, identity: tuple[int, int], path: Path) -> Item | None:
+        """Return the item of a file that is as it was when it was admitted."""
+        if row is None or (row.size, row.mtime_ns) != identity or row.status not in ("settled", "duplicate"):
+            return None
+        item = self._state.item_by_digest(row.digest) if row.digest else None
+        return item if item is not None and Path(item.path).exists() else None
+
+    def _item(self, name: str, item: Item, place: dict[str, str], made: list[Event]) -> Item:
+        """Decide whether the content is new, known under this name, or known under another."""
+        twin, namesake = self._state.item_by_digest(item.digest), self._state.item(name)
+        if namesake is not None and namesake.digest == item.digest:
+            twin = namesake
+        if twin is not None:
+            if twin.item_id != name and Path(twin.path).exists() and twin.path != item.path:
+                made.append(self._bus.make(events.FileDuplicate, **place, item_id=twin.item_id))
+                return twin
+            if twin.path == item.path and twin.facts == item.facts:
+                return twin
+            item = dataclasses.replace(item, item_id=twin.item_id)  # renamed or moved: the same item from elsewhere
+        elif namesake is not None and namesake.path != item.path and Path(namesake.path).exists():
+            item = dataclasses.replace(item, item_id=f"{Path(place['root']).name}/{name}")
+        else:
+            item = dataclasses.replace(item, item_id=name)
+            if namesake is not None:
+                said = {"old_digest": namesake.digest, "digest": item.digest}
+                made.append(self._bus.make(events.FileSuperseded, **place, **said))
+        made.append(self._bus.make(events.ItemAdmitted, **_payload(item)))
+        return item
+
+    def _probe(self, path: Path, kind: str) -> dict[str, Scalar]:
+        """Read the header in a process apart: a damaged file may take its reader down, not the run.
+
+        Raises
+        ------
+        FileError
+            As the reader says.
+        """
+        scratch = self._store.scratch("input", "probe", 0)
+        readers = self._plugins.offered(f"open_{kind.lower()}")
+        try:
+            if not readers:
+                raise Refused(
+                    "no reader is installed for it", path=path, remedy=f"Add a plugin for open_{kind.lower()}."
+                )
+            file = InputRef("file", kind, raw=(RawFile(path.name, str(path), {}),))
+            job = Job(
+                "input", readers[0], str(scratch), inputs=(file,), services=readers, deadline_s=PROBE_S, describe=True
+            )
+            ticket = self._reader.submit(job)
+            outcomes = [outcome for outcome in self._reader.poll(2 * PROBE_S) if outcome.ticket == ticket]
+        finally:
+            self._store.discard(scratch)
+        if not outcomes or outcomes[0].error_class == "environment":
+            raise EnvironmentFault(
+                f"the reader of {path} cannot be run: {outcomes[0].message if outcomes else 'silent'}"
+            )
+        if outcomes[0].error_class:
+            raise _as_raised(outcomes[0].result, f"the reader failed: {outcomes[0].message}", path)
+        return dict(outcomes[0].result["facts"])
+
+    # -- products that come as files -----------------------------------------------------------------------------
+    def imported(self, section: InputConfig, seed: int) -> Item:
+        """Bring a stack of particles or a map into the store; once for each content and each setting."""
+        path = section.file
+        assert path is not None  # the configuration has checked it
+        kind = "ParticleStack" if section.kind == "particles" else "Volume"
+        stage_id = IMPORTED[f"input:{section.kind}"]
+        content = _content_digest(path, section)
+        said = {"content": content, "pixel_size_A": section.pixel_size_A, "symmetry": section.symmetry, "seed": seed}
+        key = ids.digest_facts({"kind": kind, **said})
+        known = self._state.item(path.name)
+        if known is not None and known.facts.get("key") == key and self._store.has(stage_id, key):
+            return known
+        made: list[Event] = []
+        if not self._store.has(stage_id, key):
+            scratch = self._store.scratch(stage_id, key, 1)
+            (scratch / PRODUCT).mkdir()
+            product = _imported(section, path, seed, scratch)
+            worker_results.check(product, kind)
+            products.save(product, scratch / PRODUCT)
+            (scratch / "joined.images").unlink(missing_ok=True)
+            self._store.commit(scratch, stage_id, path.name, key, job={"source": str(path), **said})
+        job, folder = self._store.job(stage_id, key), self._store.path(stage_id, key).relative_to(self._store.folder)
+        made.append(self._bus.make(events.ProductSaved, key=key, kind=kind, digest=job["digest"], path=str(folder)))
+        item = Item(path.name, kind, str(job["digest"]), str(path), {"key": key})
+        made.append(self._bus.make(events.ItemAdmitted, **_payload(item)))
+        self._bus.publish_many(made)
+        return item
+
+
+def _printable(name: str) -> str:
+    """Return a file's name as an item id: tables hold UTF-8 only, so other bytes are spelt out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _payload(item: Item) -> dict[str, Any]:
+    return dataclasses.asdict(item) | {"facts": dict(item.facts)}
+
+
+def _as_raised(result: Mapping[str, Any], message: str, path: Path) -> FileError:
+    """Make the reader's own error again, in this process."""
+    known = {cls.__name__: cls for cls in FileError.__subclasses__()}
+    cls = known.get(str(result.get("type", "")))
+    return cls(str(result["what"]), path=path) if cls else Refused(message, path=path)
+
+
+def _content_digest(path: Path, section: InputConfig) -> str:
+    digests = [ids.digest_file(path)]
+    if section.kind == "particles":
+        for stack in sorted({str(name) for name in star_columns.particles_from_star(path).columns.get("stack", ())}):
+            digests.append(ids.digest_file(star_products.find_stack(stack, path, section.root)))
+    return ids.digest_facts({"files": digests})
+
+
+def _imported(section: InputConfig, path: Path, seed: int, scratch: Path) -> ParticleStack | Volume:
+    if section.kind == "volumes":
+        return star_products.volume_from_mrc(path, pixel_size_A=section.pixel_size_A, symmetry=section.symmetry)
+    images = scratch / "joined.images"
+    return star_products.stack_from_star(
+        path, images_path=images, root=section.root, pixel_size_A=section.pixel_size_A, seed=seed
+    )

@@ -1,0 +1,256 @@
+"""Which task is due, from which products, under which key: a pure look at plan, state and store. Starts nothing."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+from cryoframe.data.ids import digest_facts, digest_file
+from cryoframe.data.optics import Optics
+from cryoframe.execution.executor import IDENTITY, InputRef, RawFile
+from cryoframe.kernel.config import InputConfig, RunConfig
+from cryoframe.kernel.plan import INPUT_KINDS, Node, Plan, Source
+from cryoframe.records.state import Item, State, Task
+from cryoframe.records.store import PRODUCT, Store
+
+#: Item id of tasks over the whole set.
+SET = "set"
+#: Stage ids under which products made from input files are stored.
+IMPORTED = {"input:particles": "input-particles", "input:volumes": "input-volumes"}
+DONE, GIVEN_UP = "done", "given_up"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a task."""
+
+    key: str
+    status: str
+    digest: str = ""
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class Due:
+    """A task that can run now."""
+
+    node: Node
+    item_id: str
+    key: str
+    refs: tuple[InputRef, ...]
+    digests: Mapping[str, tuple[str, ...]]
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One product, or one raw file, that a task would be given."""
+
+    digest: str
+    folder: str = ""
+    raw: RawFile | None = None
+
+
+class Ledger:
+    """The tasks of a run as the plan wants them; the runner writes into `known` what becomes of each."""
+
+    def __init__(self, plan: Plan, config: RunConfig, state: State, store: Store) -> None:
+        self.plan, self.config, self.store, self._state = plan, config, store, state
+        self.known: dict[tuple[str, str], Known] = {}
+        self.described: dict[str, Mapping[str, Any]] = {}
+        self._items: dict[str, dict[str, tuple[Item, _Part]]] = {}
+        self._last_sizes: dict[str, int] = {}
+        #: Of each stage over the set, the item it was last seen waiting for: while that waits, no other is looked at.
+        self._blockers: dict[tuple[str, str], str] = {}
+        for task in state.tasks():
+            found = task.status != DONE or store.has(task.stage_id, task.key)
+            status = task.status if found and task.status in (DONE, GIVEN_UP) else "waiting"
+            self.known[task.stage_id, task.item_id] = Known(
+                task.key, status, task.digest if status == DONE else "", _counted(task)
+            )
+        for item in state.items():
+            self.add(item)
+
+    def add(self, item: Item) -> None:
+        """Take in an item, new or changed."""
+        section = next((name for name, kind in INPUT_KINDS.items() if kind == item.kind), "")
+        self._items.setdefault(section, {})[item.item_id] = (item, self._raw(item, section))
+
+    def content_digest(self, node: Node, item_id: str) -> str:
+        """Return the digest of an item's file, which identifies its micrograph whatever it is called."""
+        found = self._items.get(node.domain, {}).get(item_id)
+        return found[0].digest if found else ""
+
+    def units(self, node: Node) -> list[str]:
+        """Return the item ids a stage runs over, in the order of their names."""
+        return [SET] if node.domain == "set" else sorted(self._items.get(node.domain, {}))
+
+    def due(self, node: Node, unit: str, *, live: bool = False) -> Due | None:
+        """Return the task if all it needs is there; None if it has to wait or can never run."""
+        wires: dict[str, list[_Part]] = {}
+        updates: list[tuple[str, str]] = []
+        left_out: set[str] = set()
+        for name, source in node.wires.items():
+            parts = self._parts(node, unit, source, left_out, live=live)
+            if not parts:
+                self._wait(node, unit)
+                return None
+            wires[name] = parts
+            for update in source.updates:
+                known = self._fresh(update.origin, SET)
+                if known is None:
+                    self._wait(node, unit)
+                    return None
+                updates.append((str(self._folder(update.origin, known.key)), update.field))
+                wires[f"{name}+{update}"] = [_Part(known.digest)]
+        if node.domain == "set" and live and not self._enough(node, wires):
+            return None
+        digests = {name: tuple(part.digest for part in parts) for name, parts in wires.items()}
+        refs = tuple(self._ref(node, name, source, wires[name], updates) for name, source in node.wires.items())
+        return Due(node, unit, self._key(node, digests), refs, digests, tuple(sorted(left_out)))
+
+    def _wait(self, node: Node, unit: str) -> None:
+        """Note that what a task made is out of date until what it needs is there again."""
+        known = self.known.get((node.id, unit))
+        if known is not None and known.status == DONE:
+            self.known[node.id, unit] = replace(known, status="waiting")
+
+    def status(self, node: Node, unit: str) -> str:
+        """Return done, given_up (itself or something it needs), or waiting."""
+        known = self.known.get((node.id, unit))
+        if known is not None and known.status in (DONE, GIVEN_UP):
+            return known.status
+        for source in node.wires.values():
+            if not source.origin.startswith("input:"):
+                origin = self.plan.node(source.origin)
+                if self.status(origin, unit if origin.domain != "set" else SET) == GIVEN_UP:
+                    return GIVEN_UP
+        return "waiting"
+
+    def note_started(self, due: Due) -> None:
+        """Remember how large a set was when it was last worked on."""
+        if due.node.domain == "set":
+            self._last_sizes[due.node.id] = max(len(digests) for digests in due.digests.values())
+
+    # -- parts ----------------------------------------------------------------------------------------------------
+    def _parts(self, node: Node, unit: str, source: Source, left_out: set[str], *, live: bool) -> list[_Part]:
+        """Return what one wire brings; empty if the task has to wait."""
+        if source.origin.startswith("input:"):
+            section = self._items.get(source.origin.removeprefix("input:"), {})
+            if node.domain == "set":
+                return [section[item_id][1] for item_id in sorted(section)]
+            return [section[unit][1]] if unit in section else []
+        origin = self.plan.node(source.origin)
+        if origin.domain == "set" or node.domain != "set":
+            known = self._fresh(origin.id, SET if origin.domain == "set" else unit)
+            return [self._product(origin.id, known)] if known else []
+        blocker = self._blockers.get((node.id, origin.id), "")
+        if not live and blocker and self.status(origin, blocker) == "waiting":
+            return []
+        parts = []
+        for item_id in self.units(origin):
+            status = self.status(origin, item_id)
+            if status == DONE:
+                parts.append(self._product(origin.id, self.known[origin.id, item_id]))
+            elif status == GIVEN_UP:
+                left_out.add(item_id)
+            elif not live:
+                self._blockers[node.id, origin.id] = item_id
+                return []
+        return parts
+
+    def _fresh(self, stage_id: str, unit: str) -> Known | None:
+        known = self.known.get((stage_id, unit))
+        return known if known is not None and known.status == DONE else None
+
+    def _product(self, stage_id: str, known: Known) -> _Part:
+        return _Part(known.digest, str(self._folder(stage_id, known.key)))
+
+    def _folder(self, stage_id: str, key: str) -> Any:
+        return self.store.path(stage_id, key) / PRODUCT
+
+    def _enough(self, node: Node, wires: Mapping[str, list[_Part]]) -> bool:
+        """While a session is live, a stage over items waits for `every` new ones; without `every`, for its end."""
+        origins = {source.origin for source in node.wires.values()}
+        if not any(origin in ("input:movies", "input:micrographs") or self._is_per_item(origin) for origin in origins):
+            return True
+        size = max(len(parts) for parts in wires.values())
+        return node.stage.every > 0 and size - self._last_sizes.get(node.id, 0) >= node.stage.every
+
+    def _is_per_item(self, origin: str) -> bool:
+        return not origin.startswith("input:") and self.plan.node(origin).domain != "set"
+
+    def _ref(
+        self, node: Node, name: str, source: Source, parts: list[_Part], updates: list[tuple[str, str]]
+    ) -> InputRef:
+        wanted = next(item for item in node.spec.consumes if item.name == name)
+        kind = wanted.kind.__name__
+        return InputRef(
+            name,
+            kind,
+            tuple(part.folder for part in parts if part.folder),
+            source.field,
+            tuple(part.raw for part in parts if part.raw),
+            wanted.many,
+            tuple(updates) if kind == "ParticleStack" else (),
+        )
+
+    def _raw(self, item: Item, section: str) -> _Part:
+        """Return an input file with everything the configuration says of it; that enters the key, its name does not."""
+        if stage_id := IMPORTED.get(f"input:{section}"):
+            return _Part(item.digest, str(self._folder(stage_id, str(item.facts["key"]))))
+        config = self._section(section, item.path)
+        facts: dict[str, Any] = dict(item.facts)
+        if config is not None:
+            said = {name: getattr(config, name) for name in ("pixel_size_A", "dose_e_A2", "dose_per_frame_e_A2")}
+            facts |= {name: value for name, value in said.items() if value}
+        default, ours = Optics(), self.config.optics
+        open_ = {item.name for item in fields(Optics) if getattr(ours, item.name) == getattr(default, item.name)}
+        facts["optics"] = asdict(ours) | {name: value for name, value in item.facts.items() if name in open_}
+        content = {name: value for name, value in facts.items() if name not in IDENTITY}
+        digest = digest_facts({"digest": item.digest, "facts": content, "gain": self._gain_digest})
+        if section == "movies" and config is not None and config.gain is not None:
+            facts["gain"] = str(config.gain)
+        return _Part(digest, raw=RawFile(item.item_id, item.path, facts))
+
+    def _section(self, kind: str, path: str) -> InputConfig | None:
+        found = [section for section in self.config.inputs if section.kind == kind]
+        matching = (section for section in found if any(fnmatch.fnmatch(path, glob) for glob in section.files))
+        return next(matching, found[0] if found else None)
+
+    @cached_property
+    def _gain_digest(self) -> tuple[str, ...]:
+        return tuple(digest_file(section.gain) for section in self.config.inputs if section.gain is not None)
+
+    def _key(self, node: Node, digests: Mapping[str, tuple[str, ...]]) -> str:
+        said = self.described[node.id]
+        offer = node.offer
+        facts = {
+            "hook": node.spec.hook,
+            "distribution": offer.distribution,
+            "version": offer.version,
+            "source": said["source"],
+            "params": said["params"],
+            "files": said["files"],
+            "inputs": digests,
+            "seed": self.config.seed,
+        }
+        if said["files"]:  # a file parameter counts by its content, not by where it lies
+            facts["params"] = {name: value for name, value in said["params"].items() if name not in said["files"]}
+        return digest_facts(facts)
+
+
+def _counted(task: Task) -> int:
+    """Attempts cut short by the end of the runner itself, or by the environment, do not count."""
+    cut_short = task.status == "running" or task.error_class == "environment"
+    return max(task.attempts - 1, 0) if cut_short else task.attempts
+
+
+def dependents(plan: Plan, unit: str) -> Iterator[Node]:
+    """Yield the stages to look at anew when something became of a unit: its own, then those over the set."""
+    for node in plan.nodes:
+        if node.domain == "set" or unit != SET:
+            yield node

@@ -1,0 +1,371 @@
+"""Takes what is due, runs it, commits what came of it, retries or gives up. It asks the ledger, no listener."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cryoframe.errors import CryoframeError, EnvironmentFault, PluginError
+from cryoframe.execution import attempts
+from cryoframe.execution.executor import JOB, RESULT, Executor, Job, Outcome
+from cryoframe.execution.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
+from cryoframe.execution.waiting import Waiting
+from cryoframe.kernel.plan import Node
+from cryoframe.kernel.plugins import Plugins
+from cryoframe.records import events
+from cryoframe.records.bus import Bus
+from cryoframe.records.crash import crash_point
+from cryoframe.records.events import Event, Value
+from cryoframe.records.state import Item, Task
+from cryoframe.records.store import PRODUCT, Committed
+
+POLL_S = 0.5
+#: With less than this free, nothing is started; with twice as much, it goes on.
+LOW_WATER_MB = 256
+
+
+@dataclass(frozen=True)
+class _Running:
+    due: Due
+    attempt: int
+    scratch: Path
+
+
+class Runner:
+    """Drives tasks to their end.
+
+    Parameters
+    ----------
+    ledger
+        Says what is due.
+    plugins
+        Where readers and wrappers come from; nothing of it is imported here.
+    bus
+        Told of everything.
+    executor
+        Runs the attempts.
+    backoff_s
+        First wait before an attempt is repeated; doubled each time, at most 15 min.
+    """
+
+    def __init__(
+        self, ledger: Ledger, plugins: Plugins, bus: Bus, executor: Executor, *, backoff_s: float = 1.0
+    ) -> None:
+        self.ledger, self._bus, self._executor, self._backoff_s = ledger, bus, executor, backoff_s
+        self.config, self.store = ledger.config, ledger.store
+        #: Items may still arrive: stages over the set wait for `every` new ones, trouble is waited out without limit.
+        self.live = False
+        self.paused = ""
+        #: Free space below which nothing is started; a fifth more lets it go on.
+        self.low_water_MB: float = LOW_WATER_MB
+        self._plugins = plugins
+        self._waiting = Waiting([node.id for node in ledger.plan.nodes])
+        self._running: dict[str, _Running] = {}
+        self._claimed: list[_Running] = []
+        self._troubles: dict[tuple[str, str], int] = {}
+        self._outbox: list[Event] = []
+        self._causes: dict[tuple[Value | None, Value | None], str] = {}
+
+    # -- the outside --------------------------------------------------------------------------------------------
+    def prepare(self, *, strict: bool = True) -> None:
+        """Have every plugin described, then look at all there is to do.
+
+        Raises
+        ------
+        PluginError
+            If `strict` and a plugin cannot be used; else its stage is left out, with an event that says why.
+        """
+        waiting = {self._submit_description(node): node for node in self.ledger.plan.nodes}
+        n_left = 2 * len(waiting)
+        while waiting:
+            for outcome in self._executor.poll(POLL_S):
+                node = waiting.pop(outcome.ticket)
+                if outcome.error_class == "environment" and n_left:
+                    n_left -= 1
+                    waiting[self._submit_description(node)] = node
+                else:
+                    self._described(node, outcome, strict=strict)
+        self.look()
+
+    def look(self) -> None:
+        """Look at every task there could be."""
+        for node in self.ledger.plan.nodes:
+            for unit in self.ledger.units(node):
+                self._consider(node, unit)
+        self._flush()
+        crash_point("runner.queued")
+
+    def admit(self, item: Item) -> None:
+        """Take in an item that arrived or changed."""
+        self.ledger.add(item)
+        self._consider_unit(item.item_id)
+        self._flush()
+
+    def step(self, timeout_s: float = POLL_S) -> bool:
+        """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""
+        if self._running:
+            for outcome in self._executor.poll(timeout_s):
+                self._settle(outcome)
+        elif self._waiting:
+            time.sleep(timeout_s if self.paused else min(timeout_s, self._waiting.until_s()))
+        self._claim()
+        self._flush()
+        crash_point("runner.finished")
+        while self._claimed:
+            self._start(self._claimed.pop(0))
+            crash_point("runner.started")
+        self._flush()
+        return bool(self._running or self._waiting)
+
+    def run_until_idle(self) -> None:
+        """Step until there is nothing left to do; trouble with the disk of the run itself is waited out for a while.
+
+        Raises
+        ------
+        EnvironmentFault
+            If it does not pass. What was acknowledged is safe; the run can be opened again.
+        """
+        self.look()
+        n_troubles, busy = 0, True
+        while busy:
+            try:
+                busy, n_troubles = self.step(), 0
+            except EnvironmentFault:
+                n_troubles += 1
+                if n_troubles >= attempts.BATCH_ENVIRONMENT_ATTEMPTS:
+                    raise
+                time.sleep(attempts.delay_s(self._backoff_s, "", n_troubles))
+
+    def retry(self, tasks: list[Task]) -> None:
+        """Queue tasks that were given up once more, with their attempts counted from zero."""
+        for task in tasks:
+            self._say(events.StageRetried, stage_id=task.stage_id, item_id=task.item_id)
+            self.ledger.known.pop((task.stage_id, task.item_id), None)
+        self.look()
+
+    def cancel(self) -> None:
+        """Ask every attempt to stop, and forget the queue; what was due is found again by the next `look`."""
+        for due in self._waiting.clear():
+            self.ledger.known.pop((due.node.id, due.item_id), None)
+        for ticket in self._running:
+            self._executor.cancel(ticket)
+
+    def running(self) -> list[tuple[str, str]]:
+        """Return (stage, item) of every attempt in progress."""
+        return [(running.due.node.id, running.due.item_id) for running in self._running.values()]
+
+    def hear(self, ticket: str, message: Mapping[str, Any]) -> None:
+        """Pass an attempt's progress and metrics on to the bus."""
+        if ticket not in self._running:
+            return
+        due = self._running[ticket].due
+        where = {"stage_id": due.node.id, "item_id": due.item_id}
+        if "progress" in message:
+            done, total, text = message["progress"]
+            self._bus.publish(events.StageProgress, **where, done=int(done), total=int(total), message=str(text))
+        if "metric" in message:
+            name, value, unit = message["metric"]
+            self._say(events.MetricReported, **where, name=str(name), value=float(value), unit=str(unit))
+
+    # -- what is due ---------------------------------------------------------------------------------------------
+    def _consider_unit(self, unit: str) -> None:
+        for node in dependents(self.ledger.plan, unit):
+            for item_id in self.ledger.units(node) if node.domain == "set" else [unit]:
+                self._consider(node, item_id)
+
+    def _consider(self, node: Node, unit: str) -> None:
+        """Queue a task if it is due and its product is not in the store; note it as done if it is."""
+        if node.id not in self.ledger.described:
+            return
+        due = self.ledger.due(node, unit, live=self.live)
+        if due is None:
+            return
+        known = self.ledger.known.get((node.id, unit))
+        same = known is not None and known.key == due.key
+        if known is not None and same and known.status != "waiting":
+            return
+        if self.store.has(node.id, due.key):
+            self._skip(due, said=known is not None and same and known.digest != "")
+            return
+        counted = known.attempts if known is not None and same else 0
+        self.ledger.known[node.id, unit] = Known(due.key, "queued", attempts=counted)
+        self.ledger.note_started(due)
+        self._say(events.StageQueued, stage_id=node.id, item_id=unit, key=due.key)
+        self._waiting.push(due)
+
+    def _skip(self, due: Due, *, said: bool) -> None:
+        """Take a product from the store; `said` before if it had only seemed out of date for a while."""
+        job = self.store.job(due.node.id, due.key)
+        if not said:
+            self._saved(Committed(due.key, job["kind"], job["digest"], self.store.path(due.node.id, due.key)))
+            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+            self._say(events.StageSkipped, **where, digest=job["digest"], reason="the store has it")
+        self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, job["digest"])
+        self.ledger.note_started(due)
+        self._consider_unit(due.item_id)
+
+    def _claim(self) -> None:
+        """Take tasks from the queue as far as there are workers, devices and room on the disk."""
+        while len(self._running) + len(self._claimed) < self.config.workers and self._waiting and self._has_room():
+            due = self._waiting.pop(self._has_device)
+            if due is None:
+                return
+            known = self.ledger.known[due.node.id, due.item_id]
+            if known.key == due.key:  # else it was superseded while it waited
+                self._claim_one(due, known)
+
+    def _claim_one(self, due: Due, known: Known) -> None:
+        fresh = self.ledger.due(due.node, due.item_id, live=self.live)
+        if fresh is not None and fresh.key == due.key:
+            due = fresh  # the same content may lie elsewhere by now
+        attempt = known.attempts + 1
+        try:
+            scratch = self.store.scratch(due.node.id, due.key, attempt)
+        except EnvironmentFault:
+            self._waiting.push(due)
+            raise
+        self._claimed.append(_Running(due, attempt, scratch))
+        self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
+        where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+        self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=self._device(due))
+
+    def _device(self, due: Due) -> str:
+        return str(self.ledger.described[due.node.id]["device"])
+
+    def _has_device(self, due: Due) -> bool:
+        """Whether the task's device is free: a CUDA device is lent to one attempt at a time."""
+        device, busy = self._device(due), (*self._running.values(), *self._claimed)
+        return device == "cpu" or device not in {self._device(running.due) for running in busy}
+
+    def _start(self, running: _Running) -> None:
+        try:
+            self._running[self._executor.submit(self._job(running.due, running.scratch))] = running
+        except EnvironmentFault as error:
+            self._fail(running, Outcome("", {}, "environment", str(error)))
+
+    def _has_room(self) -> bool:
+        free_MB = shutil.disk_usage(self.store.folder).free / 2**20
+        if free_MB < self.low_water_MB and not self.paused:
+            self.paused = f"only {free_MB:.0f} MB are free in {self.store.folder}"
+            self._say(events.RunPaused, reason=self.paused)
+        elif free_MB > 1.2 * self.low_water_MB and self.paused:
+            self.paused = ""
+            self._say(events.RunResumed)
+        return not self.paused
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+    def _job(self, due: Due, scratch: Path) -> Job:
+        digest = self.ledger.content_digest(due.node, due.item_id)
+        return attempts.job(self.config, self._plugins, due, scratch, device=self._device(due), item_digest=digest)
+
+    def _submit_description(self, node: Node) -> str:
+        scratch = self.store.scratch(node.id, "description", 0)
+        return self._executor.submit(attempts.description(self.config, self._plugins, node, scratch))
+
+    def _described(self, node: Node, outcome: Outcome, *, strict: bool) -> None:
+        offer = node.offer
+        for scratch in (self.store.folder / "scratch").glob(f"{node.id}.description.*"):
+            self.store.discard(scratch)
+        if outcome.error_class:
+            self._say(events.PluginRefused, hook=offer.hook, name=offer.name, reason=outcome.message)
+            self._flush()
+            if strict:
+                raise PluginError(f"stage '{node.id}': {offer.qualified} cannot be used: {outcome.message}")
+            return
+        said = outcome.result
+        self.ledger.described[node.id] = said
+        where = {"distribution": offer.distribution, "version": offer.version}
+        self._say(events.PluginLoaded, hook=offer.hook, name=offer.name, **where)
+        asked = node.stage.device or self.config.device
+        self._say(events.DeviceResolved, stage_id=node.id, asked=asked, got=said["device"], why=said["why"])
+
+    # -- outcomes -------------------------------------------------------------------------------------------------
+    def _settle(self, outcome: Outcome) -> None:
+        running = self._running.pop(outcome.ticket, None)
+        if running is None:
+            return
+        crash_point("runner.outcome")
+        try:
+            if not outcome.error_class:
+                self._finish(running, outcome)
+                return
+        except (CryoframeError, OSError, ValueError) as error:
+            blame = getattr(error, "kind", "environment" if isinstance(error, OSError) else "bug")
+            outcome = replace(outcome, error_class=blame, message=str(error))
+        self._fail(running, outcome)
+
+    def _finish(self, running: _Running, outcome: Outcome) -> None:
+        due = running.due
+        attempts.require_whole(running.scratch / PRODUCT, outcome.result["files"])
+        for name in (RESULT, JOB):  # what they say is in the provenance; each file more has to reach the disk
+            (running.scratch / name).unlink(missing_ok=True)
+        crash_point("runner.before_commit")
+        said = self.ledger.described[due.node.id]
+        record = attempts.record(self.config, due, said, outcome, attempt=running.attempt)
+        committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
+        crash_point("runner.committed")
+        self._saved(committed)
+        spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
+        where: dict[str, Value] = {"stage_id": due.node.id, "item_id": due.item_id}
+        self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
+        if due.left_out:
+            self._say(events.MetricReported, **where, name="items_left_out", value=float(len(due.left_out)), unit="")
+        if self.ledger.known[due.node.id, due.item_id].key == due.key:
+            self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, committed.digest)
+        self._troubles.pop((due.node.id, due.item_id), None)
+        self._consider_unit(due.item_id)
+
+    def _saved(self, committed: Committed) -> None:
+        path = str(committed.path.relative_to(self.store.folder))
+        self._say(events.ProductSaved, key=committed.key, kind=committed.kind, digest=committed.digest, path=path)
+
+    def _fail(self, running: _Running, outcome: Outcome) -> None:
+        """Say that an attempt failed, and decide whether there is another: by who is to blame."""
+        due, name = running.due, (running.due.node.id, running.due.item_id)
+        where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+        kind = "bug" if outcome.error_class == "user" else outcome.error_class
+        kept = attempts.keep_traceback(
+            self.store.folder, due, running.scratch, attempt=running.attempt, said=outcome.message
+        )
+        self.store.discard(running.scratch)
+        failure: dict[str, Value] = {"error_class": kind, "message": outcome.message, "traceback_file": kept}
+        self._say(events.StageFailed, **where, attempt=running.attempt, **failure)
+        known = self.ledger.known[name]
+        if known.key != due.key:
+            self._consider(due.node, due.item_id)
+            return
+        self._troubles[name] = self._troubles.get(name, 0) + 1
+        counted, troubles = known.attempts + (kind != "environment"), self._troubles[name]
+        limit = attempts.limit(kind, due.node.stage, live=self.live)
+        if (troubles if kind == "environment" else counted) >= limit or outcome.error_class == "user":
+            reason = f"{kind}, after {troubles} attempts: {outcome.message}"
+            self._say(events.StageGivenUp, **where, reason=reason)
+            self.ledger.known[name] = replace(known, status=GIVEN_UP, attempts=counted)
+            self._troubles.pop(name)
+            self._consider_unit(due.item_id)
+            return
+        self.ledger.known[name] = replace(known, status="queued", attempts=counted)
+        self._waiting.push(due, delay_s=attempts.delay_s(self._backoff_s, due.key, troubles))
+
+    # -- voice ----------------------------------------------------------------------------------------------------
+    def _say(self, event_class: type[Event], **payload: Value) -> None:
+        """Gather an event; its cause is the one before it of the same task."""
+        task = (payload.get("stage_id"), payload.get("item_id"))
+        event = self._bus.make(event_class, self._causes.get(task, ""), **payload)
+        if None not in task:
+            self._causes[task] = event.event_id
+        self._outbox.append(event)
+
+    def _flush(self) -> None:
+        """Publish what was gathered, in one durable transaction."""
+        if self._outbox:
+            gathered, self._outbox = self._outbox, []
+            try:
+                self._bus.publish_many(gathered)
+            except EnvironmentFault:
+                self._outbox = gathered + self._outbox  # said again when the disk takes it
+                raise

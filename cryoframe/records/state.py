@@ -1,0 +1,235 @@
+"""What the journal amounts to: files, items, tasks, products as SQL tables, and how to ask them. Decides nothing.
+
+The tables are a projection: folding the journal's events in order gives them again, whatever happened to them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from cryoframe.records import events
+from cryoframe.records.events import Event, Scalar
+
+Cell = str | int | float | bytes | None
+Row = tuple[Cell, ...]
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS files(
+  root, path, size INT, mtime_ns INT, digest, status TEXT, reason, PRIMARY KEY(root, path)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS items(item_id PRIMARY KEY, kind TEXT, digest TEXT, path, facts TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_by_digest ON items(digest);
+CREATE TABLE IF NOT EXISTS tasks(
+  stage_id, item_id, key TEXT, status TEXT, attempts INT, error_class TEXT, message, digest TEXT, incarnation INT,
+  PRIMARY KEY(stage_id, item_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tasks_by_status ON tasks(status);
+CREATE TABLE IF NOT EXISTS products(key TEXT PRIMARY KEY, kind TEXT, digest TEXT, path) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS metrics(
+  stage_id, item_id, name, value REAL, unit, PRIMARY KEY(stage_id, item_id, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS incarnations(number INTEGER PRIMARY KEY);
+"""
+NAMES = ("files", "items", "tasks", "products", "metrics", "incarnations")
+
+_TASK = "INSERT INTO tasks VALUES(:stage_id, :item_id, :key, {}, (SELECT max(number) FROM incarnations))"
+_AGAIN = " ON CONFLICT DO UPDATE SET key=excluded.key, status=excluded.status, incarnation=excluded.incarnation"
+_FILE_AGAIN = " ON CONFLICT DO UPDATE SET status=excluded.status, reason=excluded.reason"
+_FILE = "INSERT INTO files VALUES(:root, :path, {})" + _FILE_AGAIN
+_DONE = _TASK.format("'done', 0, '', '', :digest") + _AGAIN + ", digest=excluded.digest, error_class='', message=''"
+
+#: What each event does to the tables.
+FOLDS: Mapping[type[Event], str] = {
+    events.RunOpened: "INSERT INTO incarnations VALUES(NULL)",
+    events.FileSeen: _FILE.format(":size, :mtime_ns, '', 'seen', ''") + ", size=:size, mtime_ns=:mtime_ns",
+    events.FileSettled: _FILE.format(":size, :mtime_ns, :digest, 'settled', ''")
+    + ", size=:size, mtime_ns=:mtime_ns, digest=:digest",
+    events.FileRejected: _FILE.format("0, 0, '', 'rejected', :kind || ': ' || :reason"),
+    events.FileIgnored: _FILE.format("0, 0, '', 'ignored', :rule"),
+    events.FileDuplicate: _FILE.format("0, 0, '', 'duplicate', :item_id"),
+    # The digest tells an event that came before the file settled anew from one that came after.
+    events.FileSuperseded: "UPDATE files SET status='superseded', reason='content changed' "
+    "WHERE root=:root AND path=:path AND digest=:old_digest",
+    events.ItemAdmitted: "INSERT OR REPLACE INTO items VALUES(:item_id, :kind, :digest, :path, :facts)",
+    events.StageQueued: _TASK.format("'queued', 0, '', '', ''")
+    + _AGAIN
+    + ", attempts=iif(key=excluded.key, attempts, 0)",
+    events.StageStarted: _TASK.format("'running', :attempt, '', '', ''") + _AGAIN + ", attempts=:attempt",
+    events.StageFinished: _DONE,
+    events.StageSkipped: _DONE,
+    events.StageFailed: _TASK.format("'failed', :attempt, :error_class, :message, ''")
+    + _AGAIN
+    + ", error_class=:error_class, message=:message",
+    events.StageGivenUp: _TASK.format("'given_up', 0, '', :reason, ''") + _AGAIN + ", message=:reason",
+    events.StageRetried: "UPDATE tasks SET status='queued', attempts=0 WHERE stage_id=:stage_id AND item_id=:item_id",
+    events.ProductSaved: "INSERT OR REPLACE INTO products VALUES(:key, :kind, :digest, :path)",
+    events.MetricReported: "INSERT OR REPLACE INTO metrics VALUES(:stage_id, :item_id, :name, :value, :unit)",
+}
+
+
+class Reader(Protocol):
+    """What the state asks its questions of."""
+
+    def read(self, sql: str, values: Sequence[Cell] = ()) -> list[Row]:
+        """Return all rows of a query."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A unit of work: one movie, micrograph, stack or map that entered the run."""
+
+    item_id: str
+    kind: str
+    digest: str
+    path: str
+    facts: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage for an item; `status` is queued, running, done, failed (will be retried) or given_up."""
+
+    stage_id: str
+    item_id: str
+    key: str
+    status: str
+    attempts: int
+    error_class: str
+    message: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """A file under a root; `status` is seen, settled, rejected, ignored, duplicate or superseded."""
+
+    path: str
+    root: str
+    size: int
+    mtime_ns: int
+    digest: str
+    status: str
+    reason: str
+
+
+class State:
+    """Questions to the projection; every answer is ordered, so that order of arrival does not matter."""
+
+    def __init__(self, database: Reader) -> None:
+        self._database = database
+
+    def items(self, kind: str | None = None) -> list[Item]:
+        """Return the items, or those of one kind, by item id."""
+        where, values = ("WHERE kind=?", [kind]) if kind else ("", [])
+        return [_item(row) for row in self._database.read(f"SELECT * FROM items {where} ORDER BY item_id", values)]
+
+    def item(self, item_id: str) -> Item | None:
+        """Return one item."""
+        rows = self._database.read("SELECT * FROM items WHERE item_id=?", [cell(item_id)])
+        return _item(rows[0]) if rows else None
+
+    def item_by_digest(self, digest: str) -> Item | None:
+        """Return the item of that content."""
+        rows = self._database.read("SELECT * FROM items WHERE digest=? ORDER BY item_id LIMIT 1", [digest])
+        return _item(rows[0]) if rows else None
+
+    def task(self, stage_id: str, item_id: str) -> Task | None:
+        """Return one task."""
+        found = self._tasks("WHERE stage_id=? AND item_id=?", [cell(stage_id), cell(item_id)])
+        return found[0] if found else None
+
+    def tasks(self, stage_id: str | None = None, status: str | None = None) -> list[Task]:
+        """Return the tasks of a stage, of a status, of both or all, by stage and item id."""
+        asked = {"stage_id": stage_id, "status": status}
+        chosen = {name: cell(value) for name, value in asked.items() if value is not None}
+        where = "WHERE " + " AND ".join(f"{name}=?" for name in chosen) if chosen else ""
+        return self._tasks(where, list(chosen.values()))
+
+    def interrupted(self) -> list[Task]:
+        """Return the tasks that an earlier process left running."""
+        return self._tasks("WHERE status='running' AND incarnation < (SELECT max(number) FROM incarnations)", [])
+
+    def product(self, key: str) -> tuple[str, str, str] | None:
+        """Return `(kind, digest, path)` of a product."""
+        rows = self._database.read("SELECT kind, digest, path FROM products WHERE key=?", [key])
+        return (text(rows[0][0]), text(rows[0][1]), text(rows[0][2])) if rows else None
+
+    def metrics(self, stage_id: str, item_id: str) -> dict[str, tuple[float, str]]:
+        """Return the numbers a stage reported of an item, with their units."""
+        rows = self._database.read(
+            "SELECT name, value, unit FROM metrics WHERE stage_id=? AND item_id=?", [cell(stage_id), cell(item_id)]
+        )
+        return {text(name): (_number(value), text(unit)) for name, value, unit in rows}
+
+    def files(self, status: str | None = None) -> list[FileRow]:
+        """Return the files, or those of one status, by path and root."""
+        where, values = ("WHERE status=?", [status]) if status else ("", [])
+        return self._files(where, values)
+
+    def file(self, root: str, path: str) -> FileRow | None:
+        """Return one file."""
+        rows = self._files("WHERE root=? AND path=?", [cell(root), cell(path)])
+        return rows[0] if rows else None
+
+    def file_counts(self, root: str | None = None) -> dict[str, int]:
+        """Return how many files, of all roots or of one, have each status."""
+        where, values = ("WHERE root=?", [cell(root)]) if root is not None else ("", [])
+        return self._counts(f"SELECT status, count(*) FROM files {where} GROUP BY status ORDER BY status", values)
+
+    def task_counts(self) -> dict[str, dict[str, int]]:
+        """Return, stage by stage, how many tasks have each status."""
+        rows = self._database.read("SELECT stage_id, status, count(*) FROM tasks GROUP BY 1, 2 ORDER BY 1, 2")
+        counts: dict[str, dict[str, int]] = {}
+        for stage_id, status, count in rows:
+            counts.setdefault(text(stage_id), {})[text(status)] = int(_number(count))
+        return counts
+
+    def _tasks(self, where: str, values: Sequence[Cell]) -> list[Task]:
+        columns = "stage_id, item_id, key, status, attempts, error_class, message, digest"
+        rows = self._database.read(f"SELECT {columns} FROM tasks {where} ORDER BY stage_id, item_id", values)
+        return [cast(Callable[..., Task], Task)(*map(_plain, row)) for row in rows]
+
+    def _files(self, where: str, values: Sequence[Cell]) -> list[FileRow]:
+        columns = "path, root, size, mtime_ns, digest, status, reason"
+        rows = self._database.read(f"SELECT {columns} FROM files {where} ORDER BY path, root", values)
+        return [cast(Callable[..., FileRow], FileRow)(*map(_plain, row)) for row in rows]
+
+    def _counts(self, sql: str, values: Sequence[Cell]) -> dict[str, int]:
+        return {text(name): int(_number(count)) for name, count in self._database.read(sql, values)}
+
+
+def fold(event: Event) -> tuple[str, dict[str, Cell]] | None:
+    """Return the statement by which an event changes the tables, or None."""
+    sql = FOLDS.get(type(event))
+    return (sql, {name: cell(value) for name, value in vars(event).items()}) if sql else None
+
+
+def cell(value: object) -> Cell:
+    """Return a value as SQLite keeps it; a file name that is not UTF-8 is kept as its bytes."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogateescape")
+        return value
+    if isinstance(value, (int, float)) or value is None:
+        return value
+    return json.dumps(value)
+
+
+def text(value: Cell) -> str:
+    """Return a kept text."""
+    return str(_plain(value))
+
+
+def _plain(value: Cell) -> Cell:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+def _number(value: Cell) -> float:
+    return value if isinstance(value, (int, float)) else float("nan")
+
+
+def _item(row: Row) -> Item:
+    item_id, kind, digest, path, facts = map(text, row)
+    return Item(item_id, kind, digest, path, json.loads(facts))

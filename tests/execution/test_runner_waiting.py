@@ -1,0 +1,61 @@
+"""The order in which tasks that wait are taken."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import cast
+
+from cryoframe.execution.ledger import Due
+from cryoframe.execution.waiting import Waiting
+
+
+def _due(stage: str, item: str) -> Due:
+    return cast(Due, SimpleNamespace(node=SimpleNamespace(id=stage), item_id=item))
+
+
+def _taken(waiting: Waiting) -> list[str]:
+    taken = []
+    while (due := waiting.pop(lambda _: True)) is not None:
+        taken.append(f"{due.node.id}{due.item_id}")
+    return taken
+
+
+def test_later_stages__go_first_and_equals_in_order_of_arrival() -> None:
+    waiting = Waiting(["a", "b", "c"])
+    for stage, item in (("a", "1"), ("b", "1"), ("a", "2"), ("c", "1"), ("b", "2")):
+        waiting.push(_due(stage, item))
+    assert len(waiting) == 5
+    assert _taken(waiting) == ["c1", "b1", "b2", "a1", "a2"]
+
+
+def test_a_task_that_may_not_start__keeps_its_place() -> None:
+    waiting = Waiting(["a", "b"])
+    for item in "12":
+        waiting.push(_due("b", item))
+    waiting.push(_due("a", "1"))
+    first = waiting.pop(lambda due: due.node.id == "a")
+    assert first is not None
+    assert first.node.id == "a"
+    assert waiting.pop(lambda _: False) is None
+    assert _taken(waiting) == ["b1", "b2"]
+
+
+def test_a_delayed_task__is_not_had_before_its_time() -> None:
+    waiting = Waiting(["a"])
+    waiting.push(_due("a", "late"), delay_s=0.05)
+    assert 0.0 < waiting.until_s() <= 0.05
+    assert waiting.pop(lambda _: True) is None
+    waiting.push(_due("a", "now"))
+    assert waiting.until_s() == 0.0
+    time.sleep(0.06)
+    assert _taken(waiting) == ["anow", "alate"]
+    assert waiting.until_s() == float("inf")
+
+
+def test_a_cleared_queue__gives_everything_back() -> None:
+    waiting = Waiting(["a"])
+    waiting.push(_due("a", "1"))
+    waiting.push(_due("a", "2"), delay_s=9.0)
+    assert [due.item_id for due in waiting.clear()] == ["1", "2"]
+    assert not waiting
