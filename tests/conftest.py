@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cryoframe.testing.pytest_plugin import figure, pytest_terminal_summary
+
+__all__ = ["figure", "pytest_terminal_summary"]
+
 pytest_plugins = ("kernel_fixtures",)
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -256,7 +256,6 @@ ITERATIONS = Schema(
                 Column("resolution_A", "float32", "Half-map FSC resolution after the iteration, threshold 0.143."),
                 Column("angle_change_deg", "float32", "Median change of the particles' orientation."),
                 Column("shift_change_A", "float32", "Median change of the particles' shift."),
-                Column("cpu_s", "float32", "CPU seconds of the iteration."),
             ),
         ),
     ),

@@ -13,9 +13,6 @@ import numpy.typing as npt
 
 from cryoframe.data.tables import ParticleTable, Table
 
-#: Columns that say how long something took: they differ from run to run and are no part of what was found.
-NOT_FOUND = ("cpu_s",)
-
 
 def parts(value: object, place: str = "result") -> Iterator[tuple[str, object]]:
     """Yield every leaf of a product with its place: arrays, tables, numbers, texts, None."""
@@ -64,7 +61,7 @@ def fingerprint(value: object) -> str:
             state.update(f"{part.dtype}{part.shape}".encode())
             state.update(np.ascontiguousarray(part).tobytes())
         elif isinstance(part, Table):
-            for name in (name for name in part.names if name not in NOT_FOUND):
+            for name in part.names:
                 column = part.column(name)
                 content = "\0".join(map(str, column)).encode() if column.dtype == object else column.tobytes()
                 state.update(f"{name}{column.dtype}{len(column)}".encode() + content)

@@ -53,7 +53,6 @@ def assemble(
                     for column, name in enumerate(("resolution_A", "angle_change_deg", "shift_change_A"), 1)
                 },
                 # Times differ from run to run and results must not: they are reported as metrics.
-                "cpu_s": np.zeros(len(rows), dtype=np.float32),
             }
         ),
     )
