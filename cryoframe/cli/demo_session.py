@@ -57,7 +57,7 @@ class Microscope(threading.Thread):
     def run(self) -> None:
         """Land the files that are not there yet."""
         source = files("cryoframe.cli") / "demo_data"
-        for name, slowly in (("crop_1.mrc", True), ("crop_2.mrc", False)):
+        for name, slowly in (("half_1.mrc", True), ("half_2.mrc", False)):
             final = self.folder / "incoming" / name
             if final.is_file():
                 continue

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from cryoframe.view import pictures
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 300, 52, 44, 12, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 300, 62, 44, 12, 14
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def orientation_plot(rot_deg: ArrayLike, tilt_deg: ArrayLike, *, n_bins: int = 2
 
 def marked_image(image: NDArray[np.floating], x_px: ArrayLike, y_px: ArrayLike, *, radius_px: float) -> str:
     """Draw an image with a circle at each position; x to the right along columns, y down along rows."""
-    small = pictures.shrink(image, 900)
+    small = pictures.shrink(image, 520)  # averaging away noise is what lets the eye see particles
     step = round(image.shape[0] / small.shape[0])
     marks = "".join(
         f'<circle cx="{(x + 0.5) / step:.1f}" cy="{(y + 0.5) / step:.1f}" r="{radius_px / step:.1f}" class="pick"/>'
@@ -146,7 +146,7 @@ def _frame(scale: _Scale, axes: Axes) -> str:
         name = (f"{1 / value:.3g}" if value > 0 else "∞") if axes.spacing else f"{value:.3g}"
         parts.append(f'<text x="{scale.x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" class="mid">{name}</text>')
     for value in np.linspace(scale.y_low, scale.y_high, 5):
-        parts.append(f'<text x="{LEFT - 5}" y="{scale.y(value) + 4:.1f}" class="end">{value:.3g}</text>')
+        parts.append(f'<text x="{LEFT - 5}" y="{scale.y(value) + 4:.1f}" class="end">{value:.2g}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" class="mid">{escape(axes.x_label)}</text>')
     parts.append(
         f'<text transform="translate(13 {HEIGHT / 2 - 16}) rotate(-90)" class="mid">{escape(axes.y_label)}</text>'

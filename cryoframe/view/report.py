@@ -21,6 +21,8 @@ from cryoframe.view import sections
 #: Micrographs drawn per stage; all of them are counted in the tables.
 N_DRAWN = 3
 
+MAX_METRICS = 7  # more do not fit a page; all are in the journal
+
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}
 h1{font-size:1.6em}h2{border-bottom:1px solid #ccc;margin-top:2em;padding-bottom:.2em}
@@ -123,9 +125,12 @@ def _micrograph(run: Run, task: Task) -> tuple[NDArray[np.float32] | None, float
 
 def _metrics(run: Run, node: Node, done: list[Task]) -> str:
     found = {task.item_id: run.state.metrics(node.id, task.item_id) for task in done}
-    names = sorted({name for metrics in found.values() for name in metrics})
+    names = sorted(
+        {name for metrics in found.values() for name in metrics}, key=lambda name: (name.startswith("iteration"), name)
+    )
     if not names:
         return ""
+    names = names[:MAX_METRICS]
     rows = [
         [item, *(f"{metrics[name][0]:.4g} {metrics[name][1]}" if name in metrics else "" for name in names)]
         for item, metrics in list(found.items())[:20]

@@ -79,12 +79,25 @@ def ctf_fit(shown: Shown) -> str:
         body += figure(picture(image), f"{shown.name}: observed spectrum and fitted rings")
     if fit.profile is not None and len(fit.profile) >= 3:
         frequency, observed, fitted = np.asarray(fit.profile, dtype=np.float64)[:3]
-        curves = [plots.Curve("observed", frequency, observed), plots.Curve("fitted", frequency, fitted)]
+        kept = frequency <= max(1.6 / max(fit.fit_resolution_A, 1e-3), frequency[len(frequency) // 3])
+        frequency, observed, fitted = frequency[kept], observed[kept], fitted[kept]
+        shown_fit = fitted * (np.nanstd(observed) / max(float(np.nanstd(fitted)), 1e-12))
+        curves = [
+            plots.Curve("observed, smoothed", frequency, smoothed(observed)),
+            plots.Curve("fitted, scaled", frequency, shown_fit),
+        ]
         body += figure(
             plots.line_plot(curves, plots.Axes("spacing [Å]", "background-subtracted", spacing=True)),
             "Rings averaged along lines of equal phase",
         )
     return body
+
+
+def smoothed(values: NDArray[np.float64], width: int = 5) -> NDArray[np.float64]:
+    """Average neighbours, so that rings stand out of the noise; the ends keep fewer neighbours."""
+    kernel = np.ones(width)
+    finite = np.nan_to_num(values)
+    return np.asarray(np.convolve(finite, kernel, "same") / np.convolve(np.ones_like(finite), kernel, "same"))
 
 
 def picks(shown: Shown) -> str:

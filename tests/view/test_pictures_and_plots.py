@@ -78,7 +78,7 @@ def test_the_orientation_plot_puts_the_pole_on_top() -> None:
 def test_marks_scale_with_the_picture() -> None:
     text = plots.marked_image(RNG.normal(size=(2000, 1800)), [600.0], [1500.0], radius_px=60)
     found = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', text)
-    assert [float(v) for v in found.groups()] == pytest.approx([200.0, 500.0, 20.0], abs=0.2)
+    assert [float(v) for v in found.groups()] == pytest.approx([600.5 / 4, 1500.5 / 4, 15.0], abs=0.06)
 
 
 def particle_table(n: int) -> ParticleTable:
