@@ -34,6 +34,7 @@ svg .rim{fill:none;stroke:#999}svg .level{stroke:#888;stroke-dasharray:4 3}
 svg .pick{fill:none;stroke:#00c060;stroke-width:1.4}
 section{border-bottom:1px dotted #ddd;padding:.4em 0}
 table{border-collapse:collapse;margin:.6em 0}td,th{padding:.15em .7em;text-align:left;border-bottom:1px solid #e3e3e3}
+.scroll{overflow-x:auto}
 table.facts{display:inline-block;vertical-align:top;margin-right:1em}.note{color:#555}
 """
 

@@ -222,7 +222,7 @@ def table_of(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an HTML table."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _as(product: object, kind: type[_T]) -> _T:
