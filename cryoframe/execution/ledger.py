@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import Any
 from cryoframe.data.ids import digest_facts, digest_file
 from cryoframe.data.optics import Optics
 from cryoframe.execution.executor import IDENTITY, InputRef, RawFile
-from cryoframe.kernel.config import InputConfig, RunConfig
+from cryoframe.kernel.config import RunConfig
 from cryoframe.kernel.plan import INPUT_KINDS, Node, Plan, Source
 from cryoframe.records.state import Item, State, Task
 from cryoframe.records.store import PRODUCT, Store
@@ -202,7 +201,7 @@ class Ledger:
         """Return an input file with everything the configuration says of it; that enters the key, its name does not."""
         if stage_id := IMPORTED.get(f"input:{section}"):
             return _Part(item.digest, str(self._folder(stage_id, str(item.facts["key"]))))
-        config = self._section(section, item.path)
+        config = self.config.section_of(section, item.path)
         facts: dict[str, Any] = dict(item.facts)
         if config is not None:
             said = {name: getattr(config, name) for name in ("pixel_size_A", "dose_e_A2", "dose_per_frame_e_A2")}
@@ -215,11 +214,6 @@ class Ledger:
         if section == "movies" and config is not None and config.gain is not None:
             facts["gain"] = str(config.gain)
         return _Part(digest, raw=RawFile(item.item_id, item.path, facts))
-
-    def _section(self, kind: str, path: str) -> InputConfig | None:
-        found = [section for section in self.config.inputs if section.kind == kind]
-        matching = (section for section in found if any(fnmatch.fnmatch(path, glob) for glob in section.files))
-        return next(matching, found[0] if found else None)
 
     @cached_property
     def _gain_digest(self) -> tuple[str, ...]:

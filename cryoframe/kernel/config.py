@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -110,6 +111,12 @@ class RunConfig:
     def input(self, kind: str) -> InputConfig | None:
         """Return the first input section of a kind."""
         return next((section for section in self.inputs if section.kind == kind), None)
+
+    def section_of(self, kind: str, path: str) -> InputConfig | None:
+        """Return the input section a file belongs to: the first whose patterns match it, else the first of its kind."""
+        found = [section for section in self.inputs if section.kind == kind]
+        matching = (section for section in found if any(fnmatch.fnmatch(path, pattern) for pattern in section.files))
+        return next(matching, found[0] if found else None)
 
     @property
     def watched_kind(self) -> Literal["", "movies", "micrographs"]:

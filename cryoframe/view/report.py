@@ -120,8 +120,10 @@ def _micrograph(run: Run, task: Task) -> tuple[NDArray[np.float32] | None, float
     source = run.plugins.ask("open_micrograph", {"path": Path(item.path)})
     if not isinstance(source, MicrographSource):
         return None, 1.0
-    pixel = item.facts.get("pixel_size_A") or source.pixel_size_A or 1.0
-    return source.read(), float(pixel)
+    section = run.config.section_of("micrographs", item.path)
+    stated = section.pixel_size_A if section else None
+    pixel = stated or item.facts.get("pixel_size_A") or source.pixel_size_A
+    return (source.read(), float(pixel)) if pixel else (None, 1.0)
 
 
 def _metrics(run: Run, node: Node, done: list[Task]) -> str:
