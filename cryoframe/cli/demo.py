@@ -70,7 +70,8 @@ def _say(numbers: dict[str, float], counts: dict[str, dict[str, int]], report: P
     say(f"done      {done}")
     if "angle_median_deg" in numbers:
         say(
-            f"map       half-map FSC 0.143 at {numbers['resolution_A']:.2f} Å; median error to the published poses "
+            f"map       unmasked half-map FSC 0.143 at {numbers['resolution_A']:.2f} Å; "
+            "median error to the published poses "
             f"{numbers['angle_median_deg']:.2f}° and {numbers['shift_median_A']:.2f} Å (RELION 5: 1.50° and 1.22 Å)"
         )
     else:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from cryoframe.view import pictures
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 300, 62, 44, 12, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 520, 312, 62, 44, 24, 14
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def line_plot(curves: Sequence[Curve], axes: Axes, *, levels: Sequence[tuple[flo
         points = " ".join(f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
         parts.append(
-            f'<text x="{WIDTH - RIGHT - 4}" y="{TOP + 16 + 15 * index}" class="end" style="fill:{colour}">'
-            f"{escape(curve.name)}</text>"
+            f'<text x="{LEFT + 150 * index}" y="{TOP - 7}" style="fill:{colour}">— {escape(curve.name)}</text>'
         )
     return _svg("".join(parts))
 
@@ -106,12 +105,32 @@ def orientation_plot(rot_deg: ArrayLike, tilt_deg: ArrayLike, *, n_bins: int = 2
         opacity = 0.12 + 0.88 * counts[i, j] / peak
         cells.append(f'<polygon points="{text}" fill="{COLOURS[0]}" fill-opacity="{opacity:.2f}"/>')
     rim = f'<ellipse cx="260" cy="138" rx="{88 * 2 * math.sqrt(2):.1f}" ry="{88 * math.sqrt(2):.1f}" class="rim"/>'
-    caption = f'<text x="260" y="288" class="mid">viewing directions; darkest cell: {int(peak)} particles</text>'
-    return _svg(rim + "".join(cells) + caption)
+    said = f"tilt on the left, rot −180…180° across; darkest cell: {int(peak)} particles"
+    caption = f'<text x="260" y="296" class="mid">{said}</text>'
+    return _svg(rim + _graticule() + "".join(cells) + caption)
 
 
-def marked_image(image: NDArray[np.floating], x_px: ArrayLike, y_px: ArrayLike, *, radius_px: float) -> str:
-    """Draw an image with a circle at each position; x to the right along columns, y down along rows."""
+def _graticule() -> str:
+    """Draw circles of equal tilt and of equal rot, with their angles."""
+    lines = []
+    for tilt in (30, 60, 90, 120, 150):
+        latitude = math.radians(90 - tilt)
+        (x, y), (x_end, _) = _mollweide(latitude, -math.pi), _mollweide(latitude, math.pi)
+        lines.append(
+            f'<polyline points="{260 + 88 * x:.1f},{138 - 88 * y:.1f} {260 + 88 * x_end:.1f},{138 - 88 * y:.1f}" '
+            f'class="grid"/><text x="{256 + 88 * x:.1f}" y="{142 - 88 * y:.1f}" class="end">{tilt}°</text>'
+        )
+    for rot in range(-180, 181, 60):
+        points = (_mollweide(math.radians(90 - tilt), math.radians(rot)) for tilt in range(0, 181, 6))
+        text = " ".join(f"{260 + 88 * x:.1f},{138 - 88 * y:.1f}" for x, y in points)
+        lines.append(f'<polyline points="{text}" class="grid"/>')
+    return "".join(lines)
+
+
+def marked_image(
+    image: NDArray[np.floating], x_px: ArrayLike, y_px: ArrayLike, *, radius_px: float, pixel_size_A: float = 0.0
+) -> str:
+    """Draw an image with a circle at each position and a scale bar; x to the right along columns, y down along rows."""
     small = pictures.shrink(image, 520)  # averaging away noise is what lets the eye see particles
     step = round(image.shape[0] / small.shape[0])
     marks = "".join(
@@ -120,7 +139,18 @@ def marked_image(image: NDArray[np.floating], x_px: ArrayLike, y_px: ArrayLike, 
     )
     ny, nx = small.shape
     picture = f'<image width="{nx}" height="{ny}" href="{pictures.data_uri(pictures.stretch(small))}"/>'
-    return f'<svg class="wide" viewBox="0 0 {nx} {ny}">{picture}{marks}</svg>'
+    bar = ""
+    if pixel_size_A > 0:
+        length_A = max(
+            value for value in (100, 200, 500, 1000, 2000, 5000) if value == 100 or value < nx * step * pixel_size_A / 3
+        )
+        length = length_A / pixel_size_A / step
+        bar = (
+            f'<rect x="8" y="{ny - 12}" width="{length:.1f}" height="4" class="bar"/>'
+            f'<text x="8" y="{ny - 16}" style="fill:white;stroke:black;stroke-width:2.5px;paint-order:stroke">'
+            f"{length_A // 10} nm</text>"
+        )
+    return f'<svg class="wide" viewBox="0 0 {nx} {ny}">{picture}{marks}{bar}</svg>'
 
 
 @dataclass(frozen=True)
@@ -142,16 +172,69 @@ def _frame(scale: _Scale, axes: Axes) -> str:
     parts = [
         f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{HEIGHT - BOTTOM - TOP}" class="rim"/>'
     ]
-    for value in np.linspace(scale.x_low, scale.x_high, 6):
-        name = (f"{1 / value:.3g}" if value > 0 else "∞") if axes.spacing else f"{value:.3g}"
-        parts.append(f'<text x="{scale.x(value):.1f}" y="{HEIGHT - BOTTOM + 15}" class="mid">{name}</text>')
-    for value in np.linspace(scale.y_low, scale.y_high, 5):
-        parts.append(f'<text x="{LEFT - 5}" y="{scale.y(value) + 4:.1f}" class="end">{value:.2g}</text>')
+    for value, name in spacing_ticks(scale) if axes.spacing else plain_ticks(scale.x_low, scale.x_high, 7):
+        x = scale.x(value)
+        parts.append(f'<line x1="{x:.1f}" y1="{HEIGHT - BOTTOM}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM + 4}" class="rim"/>')
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" class="mid">{name}</text>')
+    for value, name in plain_ticks(scale.y_low, scale.y_high, 6):
+        y = scale.y(value)
+        parts.append(f'<line x1="{LEFT - 4}" y1="{y:.1f}" x2="{LEFT}" y2="{y:.1f}" class="rim"/>')
+        parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" class="end">{name}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 8}" class="mid">{escape(axes.x_label)}</text>')
     parts.append(
         f'<text transform="translate(13 {HEIGHT / 2 - 16}) rotate(-90)" class="mid">{escape(axes.y_label)}</text>'
     )
     return "".join(parts)
+
+
+def plain_ticks(low: float, high: float, n_most: int) -> list[tuple[float, str]]:
+    """Return positions and names of ticks at round numbers: steps of 1, 2 or 5 times a power of ten."""
+    span = high - low
+    if not span > 0:
+        return [(low, f"{low:g}")]
+    power = 10.0 ** math.floor(math.log10(span / n_most))
+    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= n_most)
+    first = math.ceil(low / step - 1e-9)
+    values = [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [(value, f"{round(value, 12):g}") for value in values]
+
+
+def spacing_ticks(scale: _Scale) -> list[tuple[float, str]]:
+    """Return ticks of a frequency axis named by their spacing, far enough apart to be read."""
+    ticks: list[tuple[float, str]] = []
+    for spacing in (
+        100,
+        50,
+        30,
+        20,
+        15,
+        12,
+        10,
+        8,
+        7,
+        6,
+        5,
+        4.5,
+        4,
+        3.5,
+        3,
+        2.5,
+        2.2,
+        2,
+        1.8,
+        1.6,
+        1.5,
+        1.4,
+        1.3,
+        1.2,
+        1.1,
+        1,
+    ):
+        x = 1 / spacing
+        apart = not ticks or scale.x(x) - scale.x(ticks[-1][0]) > 30
+        if scale.x_low <= x <= scale.x_high and apart:
+            ticks.append((x, f"{spacing:g}"))
+    return ticks
 
 
 def _finite(curve: Curve) -> Curve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +17,7 @@ from cryoframe.errors import CryoframeError
 from cryoframe.execution.run import Run
 from cryoframe.kernel.plan import Node
 from cryoframe.records.state import Task
+from cryoframe.records.store import PRODUCT
 from cryoframe.view import sections
 
 #: Micrographs drawn per stage; all of them are counted in the tables.
@@ -30,7 +32,8 @@ figure{display:inline-block;vertical-align:top;margin:.5em 1em .5em 0;max-width:
 figcaption{color:#555;font-size:.88em;max-width:640px}svg,img{max-width:100%;height:auto}
 svg.plot{width:520px}svg.wide{width:640px}img.pixels{image-rendering:pixelated}
 svg text{font:11px system-ui,sans-serif;fill:#333}svg .mid{text-anchor:middle}svg .end{text-anchor:end}
-svg .rim{fill:none;stroke:#999}svg .level{stroke:#888;stroke-dasharray:4 3}
+svg .rim{fill:none;stroke:#999}svg .grid{fill:none;stroke:#ddd}
+svg .bar{fill:#fff;stroke:#000;stroke-width:.5}svg .level{stroke:#888;stroke-dasharray:4 3}
 svg .pick{fill:none;stroke:#00c060;stroke-width:1.4}
 section{border-bottom:1px dotted #ddd;padding:.4em 0}
 table{border-collapse:collapse;margin:.6em 0}td,th{padding:.15em .7em;text-align:left;border-bottom:1px solid #e3e3e3}
@@ -83,6 +86,9 @@ def _summary(run: Run) -> str:
         offer = f"{node.offer.name} ({node.offer.distribution} {node.offer.version})"
         rows.append([node.id, node.spec.hook, offer, str(by_status.get("done", 0)), str(by_status.get("given_up", 0))])
     files = ", ".join(f"{n} {status}" for status, n in sorted(run.state.file_counts().items())) or "none"
+    ignored = [f"{file.path} ({file.reason})" for file in run.state.files("ignored")]
+    if ignored:
+        files += "; ignored: " + ", ".join(ignored[:5]) + (" …" if len(ignored) > 5 else "")
     return sections.table_of(["stage", "does", "by", "done", "set aside"], rows) + f"<p>Files: {escape(files)}.</p>"
 
 
@@ -102,9 +108,19 @@ def _drawn(run: Run, node: Node, task: Task) -> str:
     try:
         product = run.store.load(node.id, task.key)
         image, pixel_size_A = _micrograph(run, task) if node.spec.over != "set" else (None, 1.0)
-        return f"<section>{sections.draw(sections.Shown(task.item_id, product, image, pixel_size_A))}</section>"
+        drawn = sections.draw(sections.Shown(task.item_id, product, image, pixel_size_A))
+        return f"<section>{drawn}{_dropped(run, node, task)}</section>"
     except (CryoframeError, OSError, ValueError) as error:  # one broken product must not cost the whole report
         return f'<p class="note">{escape(task.item_id)} cannot be drawn: {escape(str(error))}</p>'
+
+
+def _dropped(run: Run, node: Node, task: Task) -> str:
+    """Say which particles the stage left out, and why."""
+    path = run.store.path(node.id, task.key) / PRODUCT / "dropped.json"
+    if not path.is_file():
+        return ""
+    said = "; ".join(f"{len(one['particle_id'])} ({one['reason']})" for one in json.loads(path.read_text("utf-8")))
+    return f'<p class="note">{escape(task.item_id)}: left out: {escape(said)}</p>' if said else ""
 
 
 def _micrograph(run: Run, task: Task) -> tuple[NDArray[np.float32] | None, float]:

@@ -14,6 +14,7 @@ from cryoframe.data.images import Classes2D, CorrectedMicrograph, CtfFit, Partic
 from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
 from cryoframe.data.results import Refinement, SharpenedMap
 from cryoframe.data.tables import FscTable, ParticleTable
+from cryoframe.numerics.fsc import resolution_at
 from cryoframe.view import pictures, plots
 
 
@@ -106,7 +107,9 @@ def picks(shown: Shown) -> str:
     if shown.micrograph is None or not table.has("position"):
         return f"<p>{len(table)} particles</p>"
     x, y = (table.floats(name) / shown.pixel_size_A for name in ("x_A", "y_A"))
-    drawn = plots.marked_image(shown.micrograph, x, y, radius_px=max(_spacing(x, y) / 2, 8.0))
+    drawn = plots.marked_image(
+        shown.micrograph, x, y, radius_px=max(_spacing(x, y) / 2, 8.0), pixel_size_A=shown.pixel_size_A
+    )
     body = figure(drawn, f"{shown.name}: {len(table)} picks")
     if table.has("pick_quality"):
         scores = plots.histogram(table.floats("figure_of_merit"), plots.Axes("figure of merit", "picks"))
@@ -117,11 +120,15 @@ def picks(shown: Shown) -> str:
 def particle_stack(shown: Shown) -> str:
     """Draw the first particles."""
     stack = _as(shown.product, ParticleStack)
-    few = np.stack([pictures.shrink(image, 96) for image in stack.images[:32]]) if len(stack.images) else None
-    if few is None:
+    if not len(stack.images):
         return "<p>no particles</p>"
-    caption = f"{shown.name}: the first {len(few)} of {len(stack.images)} particles, {stack.pixel_size_A:.2f} Å/px"
-    return figure(picture(pictures.montage(few, n_columns=16)), caption)
+    few = np.stack([pictures.shrink(image, 64) for image in stack.images[:32]])
+    edge_nm = stack.images.shape[-1] * stack.pixel_size_A / 10
+    caption = (
+        f"{shown.name}: the first {len(few)} of {len(stack.images)} particles, boxes of {edge_nm:.0f} nm, "
+        f"{stack.pixel_size_A:.2f} Å/px (drawn coarser)"
+    )
+    return figure(picture(pictures.montage(few, n_columns=16), pixelated=True), caption)
 
 
 def classes_2d(shown: Shown) -> str:
@@ -137,9 +144,12 @@ def classes_2d(shown: Shown) -> str:
 
 def volume(shown: Shown) -> str:
     """Draw the three central slices and the three projections of a map."""
-    data = _as(shown.product, Volume).data
-    note = _as(shown.product, Volume).provenance
-    return slices(np.asarray(data), shown.name + (f" ({note})" if note else ""))
+    return volume_slices(_as(shown.product, Volume), shown.name)
+
+
+def volume_slices(shown: Volume, name: str) -> str:
+    """Draw a map under its name and what it derives from."""
+    return slices(np.asarray(shown.data), name + (f" ({shown.provenance})" if shown.provenance else ""))
 
 
 def slices(data: NDArray[np.float32], name: str) -> str:
@@ -164,17 +174,25 @@ def fsc_curves(table: FscTable, name: str) -> str:
     ]
     axes = plots.Axes("spacing [Å]", "FSC", y_limits=(-0.1, 1.0), spacing=True)
     plot = plots.line_plot(curves, axes, levels=((0.143, "0.143"), (0.5, "0.5")))
-    best = "fsc_corrected" if np.isfinite(table.floats("fsc_corrected")).any() else "fsc_unmasked"
-    at = {threshold: table.resolution_A(threshold, curve=best) for threshold in (0.143, 0.5)}
-    caption = f"{name}: {best.removeprefix('fsc_')} half-map FSC is 0.143 at {at[0.143]:.2f} Å, 0.5 at {at[0.5]:.2f} Å"
+    best = next(c for c in ("fsc_corrected", "fsc_masked", "fsc_unmasked") if np.isfinite(table.floats(c)).any())
+    said = ", ".join(_crossing(frequency, table.floats(best), threshold) for threshold in (0.143, 0.5))
+    caption = f"{name}: {best.removeprefix('fsc_')} half-map FSC {said}"
     return figure(plot, caption)
+
+
+def _crossing(frequency: NDArray[np.float64], curve: NDArray[np.float64], threshold: float) -> str:
+    """Say where a curve first falls below a threshold, or that it does not."""
+    found = resolution_at(frequency, curve, threshold)
+    if found.how == "never below":
+        return f"stays above {threshold:g} to Nyquist ({found.resolution_A:.2f} Å)"
+    return f"first falls below {threshold:g} at {found.resolution_A:.2f} Å"
 
 
 def refinement(shown: Shown) -> str:
     """Draw map, FSC, orientations and the course of the refinement."""
     result = _as(shown.product, Refinement)
     table = result.particles
-    body = slices(np.asarray(result.volume.data), shown.name) + fsc_curves(result.fsc, shown.name)
+    body = volume_slices(result.volume, shown.name) + fsc_curves(result.fsc, shown.name)
     body += figure(plots.orientation_plot(table.column("rot_deg"), table.column("tilt_deg")), "Orientations")
     course = result.iterations
     if len(course):
@@ -187,7 +205,7 @@ def sharpened(shown: Shown) -> str:
     """Draw a sharpened map and its corrected FSC."""
     result = _as(shown.product, SharpenedMap)
     body = facts({"B-factor applied": f"{result.b_factor_A2:.0f} Å²"})
-    return body + slices(np.asarray(result.volume.data), shown.name) + fsc_curves(result.fsc, shown.name)
+    return body + volume_slices(result.volume, shown.name) + fsc_curves(result.fsc, shown.name)
 
 
 def half_maps(shown: Shown) -> str:

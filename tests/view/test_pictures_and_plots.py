@@ -51,10 +51,10 @@ def test_a_line_plot_is_valid_svg_and_levels_lie_between_the_limits() -> None:
     axes = plots.Axes("spacing [Å]", "FSC", (0.0, 1.0), spacing=True)
     text = plots.line_plot([plots.Curve("a & b", x, 1 - x * 3)], axes, levels=((0.5, "0.5"),))
     root = ET.fromstring(text)
-    line = next(e for e in root if e.tag == "line")
+    line = next(e for e in root if e.attrib.get("class") == "level")
     top, bottom = plots.TOP, plots.HEIGHT - plots.BOTTOM
     assert float(line.attrib["y1"]) == pytest.approx((top + bottom) / 2, abs=0.1)
-    assert "∞" in text
+    assert ">10<" in text  # a tick named by its spacing
     assert "a &amp; b" in text
 
 
@@ -68,7 +68,7 @@ def test_the_orientation_plot_puts_the_pole_on_top() -> None:
     north = plots.orientation_plot(np.zeros(10), np.zeros(10))
     south = plots.orientation_plot(np.zeros(10), np.full(10, 180.0))
     heights = [
-        np.mean([float(v) for v in re.findall(r",([\d.]+)", re.search('points="([^"]+)"', t)[1])])
+        np.mean([float(v) for v in re.findall(r",([\d.]+)", re.search('<polygon points="([^"]+)"', t)[1])])
         for t in (north, south)
     ]
     assert heights[0] < 138 < heights[1]
@@ -124,3 +124,24 @@ def test_fsc_caption_names_both_thresholds() -> None:
     caption = sections.fsc_curves(table, "map")
     at_half = 1 / (0.01 + 0.19 * 0.5)
     assert f"0.5 at {at_half:.2f} Å" in caption
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.1, 1.0), (3.5, 6.43), (0, 162), (1e-7, 3e-7), (-5e6, 2e6)])
+def test_ticks_are_round__few__and_inside(low: float, high: float) -> None:
+    ticks = plots.plain_ticks(low, high, 6)
+    values = [value for value, _ in ticks]
+    assert 3 <= len(values) <= 7
+    assert low - 1e-9 * abs(low) <= min(values)
+    assert max(values) <= high + 1e-9 * abs(high)
+    mantissa = (values[1] - values[0]) / 10 ** np.floor(np.log10(values[1] - values[0]) + 1e-9)
+    assert min(abs(mantissa - step) for step in (1, 2, 5)) < 1e-6
+    assert all(float(name) == pytest.approx(value, abs=1e-9 * (high - low)) for value, name in ticks)
+
+
+def test_a_curve_that_never_falls_below_is_said_to_stay_above() -> None:
+    frequency = np.linspace(0.01, 0.2, 20)
+    table = FscTable.from_columns(
+        {"frequency_1_A": frequency, "fsc_unmasked": np.full(20, 0.3), "fsc_masked": np.full(20, np.nan),
+         "fsc_corrected": np.full(20, np.nan), "n_voxels": np.ones(20, dtype=np.int64)}
+    )  # fmt: skip
+    assert "stays above 0.143 to Nyquist (5.00 Å), first falls below 0.5" in sections.fsc_curves(table, "map")
