@@ -70,6 +70,7 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
     )
     ctx.report(2, _STEPS, "reading RELION's results")
     stem = f"{OUT}/{Path(name).stem}"
+    ctx.log(done.text(f"{stem}.log"))
     records = motion_from_star(done.path(f"{stem}.star"))
     motion = parse(records, movie, params)
     path_px = np.hypot(np.diff(records.shift_x_px), np.diff(records.shift_y_px)).sum()
@@ -174,10 +175,10 @@ def _check(movie: Movie, params: Params) -> None:
             f"patches {params.patches}, group_frames {params.group_frames}, bin_factor {params.bin_factor:g}",
             expected="1 or more of each",
         )
-    gain = movie.gain.data if movie.gain is not None else np.ones(movie.shape_px, np.float32)
-    if gain.shape != movie.shape_px or not np.isfinite(gain).all():
+    gain = movie.gain
+    if gain is not None and (gain.data.shape != movie.shape_px or not np.isfinite(gain.data).all()):
         raise InvalidInput(
-            f"the gain reference has shape {gain.shape}, the frames of '{movie.movie_id}' {movie.shape_px}",
+            f"the gain reference has shape {gain.data.shape}, the frames of '{movie.movie_id}' {movie.shape_px}",
             expected="the same shape, and finite factors",
             remedy="Turn or bin the gain reference to the orientation and size of the frames.",
         )

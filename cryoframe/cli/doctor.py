@@ -117,7 +117,24 @@ def _plugins() -> Iterator[Finding]:
         if offer.wrapper:
             continue
         try:
-            plugins.load(offer)
+            plugin = plugins.load(offer)
             yield f"{offer.hook} {offer.name}", "ok", f"{offer.distribution} {offer.version}"
+            yield from _program_of(plugin.module)
         except CryoframeError as error:
             yield f"{offer.hook} {offer.name}", "problem", str(error)
+
+
+def _program_of(module: object) -> Iterator[Finding]:
+    """Say which version of a wrapper's program is here, and which it was tested with."""
+    from cryoframe.external import Program
+
+    program = getattr(module, "PROGRAM", None)
+    if not isinstance(program, Program):
+        return
+    what, place = f"{program.name} version", program.located()
+    tested = f"tested: {', '.join(program.tested) or 'none'}"
+    if place is None:
+        yield what, "note", f"not on this machine; {tested}. {program.install}"
+        return
+    version = program.installed_version(place)
+    yield what, "ok" if version in program.tested else "note", f"{version} at {place}; {tested}"

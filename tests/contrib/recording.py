@@ -16,7 +16,7 @@ from cryoframe_relion import plugin
 from cryoframe_relion.handover import hand_over
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded" / "relion"
-OUTPUTS = ("out/movie.star", "out/movie.mrc", "out/movie_noDW.mrc")
+OUTPUTS = ("out/movie.star", "out/movie.mrc", "out/movie_noDW.mrc", "out/movie.log")
 SHAPE_PX = (128, 160)
 PARAMS = plugin.Params(patches=(3, 3))
 
