@@ -12,7 +12,7 @@ import numpy as np
 
 from cryoframe.data import catalogue
 from cryoframe.data.tables import Table
-from cryoframe.errors import Corrupt, InvalidInput, Unsupported
+from cryoframe.errors import Corrupt, Incomplete, InvalidInput, Unsupported
 from cryoframe.formats import mrc
 
 MANIFEST = "product.json"
@@ -57,27 +57,45 @@ def load(folder: Path) -> object:
 
     Raises
     ------
+    Incomplete
+        If there is no such folder, or no product in it (yet).
     Corrupt
         If the manifest or a file named in it is damaged.
     Unsupported
         If the manifest is of another format version.
     """
-    manifest = folder / MANIFEST
-    try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        version, kind, tree = content["format"], content["kind"], content["value"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Corrupt(
-            f"not a product manifest ({error})", path=manifest, expected="JSON with format, kind, value"
-        ) from error
+    version, kind, tree = _manifest(folder)
     if version != FORMAT_VERSION:
-        raise Unsupported(f"product format {version}", path=manifest, expected=str(FORMAT_VERSION))
+        raise Unsupported(f"product format {version}", path=folder / MANIFEST, expected=str(FORMAT_VERSION))
     return _restore(tree, catalogue.product_class(kind), folder)
 
 
 def kind_of(folder: Path) -> str:
-    """Return the product's kind from its manifest alone."""
-    return str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["kind"])
+    """Return the product's kind from its manifest alone; raises as :func:`load`."""
+    return _manifest(folder)[1]
+
+
+def _manifest(folder: Path) -> tuple[object, str, object]:
+    """Format version, kind and value as the manifest has them."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise _absent(folder)
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        return content["format"], str(content["kind"]), content["value"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Corrupt(
+            f"not a product manifest ({error})", path=manifest, expected="JSON with format, kind, value"
+        ) from error
+
+
+def _absent(folder: Path) -> Incomplete:
+    if not folder.exists():
+        what = "no such folder"
+    else:
+        what = "no product in this folder" if folder.is_dir() else "not a folder, so no product"
+    remedy = "Correct its name, or wait until it is written."
+    return Incomplete(what, path=folder, expected=f"a folder with a {MANIFEST}", remedy=remedy)
 
 
 def _dump(value: object, folder: Path, name: str, written: list[Path], *, pixel_size_A: float = 1.0) -> object:

@@ -10,7 +10,7 @@ import pytest
 
 from cryoframe.data import images, maps, optics, results
 from cryoframe.data.tables import FscTable, IterationTable, MotionTable, ParticleTable
-from cryoframe.errors import Corrupt, InvalidInput, Unsupported
+from cryoframe.errors import Corrupt, Incomplete, InvalidInput, Unsupported
 from cryoframe.formats import products
 
 RNG = np.random.default_rng(1)
@@ -121,3 +121,13 @@ def test_a_cut_table_is_corrupt(tmp_path: Path) -> None:
     table.write_bytes(table.read_bytes()[:-40])
     with pytest.raises(Corrupt, match="not a valid Arrow file"):
         products.load(tmp_path)
+
+
+def test_a_folder_without_a_product__is_said_to_hold_none(tmp_path: Path) -> None:
+    with pytest.raises(Incomplete, match="no product in this folder"):
+        products.load(tmp_path)
+    with pytest.raises(Incomplete, match="no such folder"):
+        products.load(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(Incomplete, match="not a folder"):
+        products.kind_of(tmp_path / "file")
