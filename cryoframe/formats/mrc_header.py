@@ -200,7 +200,9 @@ def _plausible(raw: bytes, order: str) -> bool:
 def _byte_order(raw: bytes, flags: list[str]) -> Literal["<", ">"]:
     stamp: Literal["<", ">"] | None = {0x44: "<", 0x11: ">"}.get(raw[212])  # type: ignore[assignment]
     if raw[208:211] != b"MAP":
-        flags.append(f"no 'MAP' at offset 208 but {raw[208:212]!r}: written before MRC2000 or by a careless program")
+        flags.append(
+            f"no 'MAP' at offset 208 but {raw[208:212].hex(' ')}: written before MRC2000 or by a careless program"
+        )
     first: Literal["<", ">"] = stamp or "<"
     other: Literal["<", ">"] = ">" if first == "<" else "<"
     order = other if not _plausible(raw, first) and _plausible(raw, other) else first

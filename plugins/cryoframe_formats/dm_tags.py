@@ -101,7 +101,7 @@ class TagReader:
     def _value(self) -> DmValue:
         mark = self._bytes(4)
         if mark != b"%%%%":
-            raise self._corrupt(f"mark {mark!r}", "%%%%")
+            raise self._corrupt(f"mark {mark.hex(' ')}", "%%%%")
         (n_info,) = self._take(f">{self.long}")
         if not 0 < n_info <= 512:
             raise self._corrupt(f"description of {n_info} numbers", "1 to 512")

@@ -94,7 +94,9 @@ def open_picture(path: str | os.PathLike[str]) -> Picture:
         shape, bits = _check_jpeg(raw, name)
         kind = "JPEG"
     else:
-        raise Unsupported(f"first bytes {raw[:4]!r}", path=name, where="offset 0", expected="PNG or JPEG")
+        raise Unsupported(
+            f"first bytes {raw[:4].hex(' ') or 'missing'}", path=name, where="offset 0", expected="PNG or JPEG"
+        )
     if not all(0 < side <= MAX_SIDE_PX for side in shape):
         raise Refused(f"picture of {shape[1]} × {shape[0]}", path=name, expected=f"sides of 1 to {MAX_SIDE_PX}")
     return Picture(name, kind, shape, bits)
@@ -121,12 +123,15 @@ def _check_png(raw: bytes, path: str) -> tuple[tuple[int, int], int]:
         if offset + 12 > len(raw):
             raise _cut(path, len(raw), "a chunk")
         size, kind = struct.unpack_from(">I4s", raw, offset)
-        end = offset + 12 + size
+        name, end = kind.decode("latin-1"), offset + 12 + size
         if end > len(raw):
-            raise _cut(path, len(raw), f"chunk {kind!r}")
+            raise _cut(path, len(raw), f"chunk {name!r}")
         if zlib.crc32(raw[offset + 4 : end - 4]) != struct.unpack_from(">I", raw, end - 4)[0]:
             raise Corrupt(
-                f"checksum of chunk {kind!r}", path=path, where=f"offset {offset}", remedy="Copy the file again."
+                f"the checksum of chunk {name!r} is wrong",
+                path=path,
+                where=f"offset {offset}",
+                remedy="Copy the file again.",
             )
         if kind == b"IHDR" and size == 13:
             header = raw[offset + 8 : end - 4]

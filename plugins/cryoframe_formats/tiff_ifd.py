@@ -168,7 +168,7 @@ def _header(stream: BinaryIO, path: str) -> _Reader:
     if len(head) < 8:
         raise Incomplete(f"{len(head)} bytes", path=path, expected="a TIFF header of 8 bytes", remedy="Wait.")
     if not is_tiff(head):
-        raise Corrupt(f"first bytes {head[:4]!r}", path=path, where="offset 0", expected="II*, MM* or BigTIFF")
+        raise Corrupt(f"first bytes {head[:4].hex(' ')}", path=path, where="offset 0", expected="II*, MM* or BigTIFF")
     order = "<" if head[:2] == b"II" else ">"
     reader = _Reader(stream, path, size, order, head[2:4] in (b"+\0", b"\0+"))
     if reader.big and head[4:8] != struct.pack(order + "HH", 8, 0):
