@@ -42,6 +42,23 @@ def soft_edge(binary: Bools, edge_px: float) -> F32:
     return cosine_edge(_distance_outside(binary), 0.0, edge_px).astype(np.float32)
 
 
+def face_window(n: int, fade_px: float) -> F32:
+    """Window `(n, n, n)` float32: 1 inside, falling to 0 at every face of the box over `fade_px`; centred on n//2."""
+    if not fade_px >= 0.0:
+        raise InvalidInput(f"a fall over {fade_px} px was asked for", expected="0 or more")
+    # Index 0 lies one voxel further out than n-1 where n is even: measured from n//2 the window treats both alike.
+    outermost = float((n - 1) // 2)
+    distance = np.abs(np.arange(n) - n // 2).astype(np.float64)
+    line = cosine_edge(distance, max(outermost - fade_px, 0.0), outermost)
+    window = line[:, None, None] * line[None, :, None] * line[None, None, :]
+    return np.asarray(window, dtype=np.float32)
+
+
+def faces_maximum(mask: Floats) -> float:
+    """Largest value on the six faces of `(nz, ny, nx)`."""
+    return max(float(np.moveaxis(mask, axis, 0)[side].max()) for axis in range(3) for side in (0, -1))
+
+
 def largest_component(binary: Bools) -> Bools:
     """The largest part whose voxels touch by faces."""
     labels, n_parts = scipy.ndimage.label(binary)

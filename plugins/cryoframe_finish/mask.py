@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cryoframe import Mask, StageContext, Volume, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import masks
+from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.filters import filter_pass
 
 DEVICES = ("cpu",)
@@ -25,6 +26,17 @@ class Params:
     extend_A: float = 10.0  # growth of the mask before its edge
     edge_A: float = 18.0  # width of the soft edge
     keep_largest: bool = True  # keep only the largest connected part
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            threshold=(-1e30, 1e30),
+            low_pass_A=(0.0, 1000.0),
+            level_frac=(0.0, 1.0),
+            extend_A=(-1000.0, 1000.0),
+            edge_A=(0.0, 1000.0),
+        )
 
 
 @hookimpl
@@ -46,6 +58,13 @@ def make_mask(volume: Volume, params: Params, ctx: StageContext) -> Mask:
         edge_px=params.edge_A / pixel,
         keep_largest=params.keep_largest,
     )
+    if masks.faces_maximum(mask) > 0.0:
+        fade_px = max(params.edge_A / pixel, 3.0)
+        mask = mask * masks.face_window(mask.shape[0], fade_px)
+        ctx.log(
+            f"the mask reached the faces of the box and was let fall to 0 over its last {fade_px * pixel:.0f} Å: "
+            "set a smaller extend_A or edge_A, a higher threshold, or extract larger boxes"
+        )
     ctx.metric("mask_volume_frac", float(mask.mean()))
     return Mask(mask, pixel)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cryoframe import FscTable, HalfMaps, Mask, SharpenedMap, StageContext, Volume, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import fourier, fsc, radial
+from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.filters import b_factor, low_pass
 from cryoframe.numerics.grids import frequencies_1_A
 
@@ -18,6 +19,12 @@ Reals = npt.NDArray[np.float64]
 
 DEVICES = ("cpu",)
 
+#: Finest spacing over coarsest of a Guinier fit that is believed: 6.5 Å for a fit from 10 Å. Rosenthal & Henderson fit
+#: from 10 Å on because what is coarser is ruled by the molecule's shape; from there to some 6 Å a protein's amplitudes
+#: fall for reasons of its structure, and a line that ends before measures that flank: several times too steep.
+_RANGE_FRAC = 0.65
+_FEWEST_SHELLS = 4
+
 
 @dataclass(frozen=True)
 class Params:
@@ -25,8 +32,19 @@ class Params:
 
     b_factor_A2: float = 0.0  # applied to the map, negative sharpens; 0 = from the Guinier plot
     guinier_low_A: float = 10.0  # the Guinier plot is fitted from here to the resolution
+    unsure_b_factor_A2: float = 100.0  # sharpen by at most this where the resolution is too low for a Guinier fit
     randomise_below_fsc: float = 0.8  # phases are randomised from where the unmasked FSC falls below this [FSC]
     apply_mask: bool = True  # multiply the result with the mask
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            b_factor_A2=(-10000.0, 10000.0),
+            guinier_low_A=(2.0, 1000.0),
+            unsure_b_factor_A2=(0.0, 1000.0),
+            randomise_below_fsc=(0.143, 1.0),
+        )
 
 
 @hookimpl
@@ -53,13 +71,15 @@ def postprocess(half_maps: HalfMaps, mask: Mask, params: Params, ctx: StageConte
     resolution_A = table.resolution_A(0.143, curve="fsc_corrected")
     average = 0.5 * (first + second)
     weights = fsc.fsc_weights(np.nan_to_num(table.floats("fsc_corrected")))
-    applied = params.b_factor_A2 or -fitted_b_factor(average * mask.data, weights, resolution_A, pixel, params)
+    applied = params.b_factor_A2 or -automatic_b_factor(
+        average * mask.data, weights, resolution_A, pixel_size_A=pixel, params=params, ctx=ctx
+    )
     sharpened = _filtered(average, weights, applied, resolution_A=resolution_A, pixel_size_A=pixel)
     if params.apply_mask:
         sharpened = sharpened * mask.data
     ctx.report(2, 2, f"{resolution_A:.2f} Å, B {applied:.0f} Å²")
-    ctx.metric("resolution_A", resolution_A, "A")
-    ctx.metric("b_factor_A2", applied, "A2")
+    ctx.metric("resolution_A", resolution_A, "Å")
+    ctx.metric("b_factor_A2", applied, "Å²")
     source = half_maps.first
     volume = Volume(sharpened.astype(np.float32), pixel, source.symmetry, source.provenance)
     return SharpenedMap(volume, float(applied), table)
@@ -91,12 +111,37 @@ def fsc_table(
     )
 
 
+def automatic_b_factor(
+    average: F32, weights: Reals, resolution_A: float, *, pixel_size_A: float, params: Params, ctx: StageContext
+) -> float:
+    """B-factor to take off: the fitted one, or at most `unsure_b_factor_A2` of it where the fit's range is too short.
+
+    References
+    ----------
+    Range from 10 Å on: Rosenthal & Henderson, J. Mol. Biol. 333, 721 (2003), doi:10.1016/j.jmb.2003.07.013.
+    """
+    fitted = fitted_b_factor(average, weights, resolution_A, pixel_size_A, params)
+    needed_A = _RANGE_FRAC * params.guinier_low_A
+    trusted = resolution_A <= needed_A
+    ctx.metric("guinier_b_factor_A2", fitted, "Å²")
+    ctx.metric("guinier_trusted", float(trusted))
+    if trusted:
+        return fitted
+    applied = min(max(fitted, 0.0), params.unsure_b_factor_A2)
+    ctx.log(
+        f"a Guinier fit from {params.guinier_low_A:g} Å needs {needed_A:.1f} Å or better and the map reaches "
+        f"{resolution_A:.1f} Å: the fitted {-fitted:.0f} Å² is not trusted, {-applied:.0f} Å² is applied; "
+        "set b_factor_A2 to sharpen otherwise"
+    )
+    return applied
+
+
 def fitted_b_factor(average: F32, weights: Reals, resolution_A: float, pixel_size_A: float, params: Params) -> float:
     """B-factor of the map's fall-off between `guinier_low_A` and its resolution; 0 where too few shells are left."""
     n = average.shape[0]
     frequency = np.arange(n // 2 + 1) / (n * pixel_size_A)
     high_A = max(resolution_A, 2.0 * pixel_size_A)
-    if np.count_nonzero((frequency >= 1.0 / params.guinier_low_A) & (frequency <= 1.0 / high_A)) < 4:
+    if np.count_nonzero((frequency >= 1.0 / params.guinier_low_A) & (frequency <= 1.0 / high_A)) < _FEWEST_SHELLS:
         return 0.0
     amplitude = radial.radial_average(np.abs(fourier.fft3_centred(average))) * weights
     return fsc.guinier_b_factor(frequency, amplitude, low_A=params.guinier_low_A, high_A=high_A).b_factor_A2

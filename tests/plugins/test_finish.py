@@ -42,6 +42,31 @@ def test_threshold__is_taken_as_given(tmp_path):
     assert tight.data.sum() < wide.data.sum()
 
 
+def test_mask_too_wide_for_its_box__falls_to_zero_inside_and_says_so(tmp_path):
+    volume = phantoms.molecule()
+    lines = []
+    wide = mask_plugin.make_mask(
+        volume, mask_plugin.Params(extend_A=60.0, edge_A=30.0), StageContext(tmp_path, on_log=lines.append)
+    ).data
+    for axis in range(3):
+        for side in (0, -1):
+            assert not np.moveaxis(wide, axis, 0)[side].any()
+    assert wide.max() == 1.0
+    # Soft: no step is larger than that of a raised cosine of 30 Å, π/2 over its width in voxels, times three axes.
+    steepest = max(float(np.abs(np.diff(wide, axis=axis)).max()) for axis in range(3))
+    assert steepest < 3 * 0.5 * np.pi * volume.pixel_size_A / 30.0
+    assert "faces of the box" in lines[0]
+    assert "extend_A" in lines[0]
+
+
+def test_mask_that_fits__is_left_as_it_is_and_nothing_is_said(tmp_path):
+    lines = []
+    mask_plugin.make_mask(
+        phantoms.molecule(), mask_plugin.Params(extend_A=0.0, edge_A=4.0), StageContext(tmp_path, on_log=lines.append)
+    )
+    assert lines == []
+
+
 def test_empty_map__has_no_mask(tmp_path):
     with pytest.raises(InvalidInput, match="empty"):
         mask_plugin.make_mask(
@@ -92,6 +117,28 @@ def test_given_b_factor__is_applied_and_the_mask_left_off_when_asked(tmp_path):
     )
     assert result.b_factor_A2 == -30.0
     assert np.abs(result.volume.data[phantoms.mask().data == 0]).max() > 0.0
+
+
+def test_guinier_fit_over_too_short_a_range__is_not_trusted(shared_data, tmp_path):
+    """A map that ends at 7.1 Å, Nyquist, shows the flank of the protein's own fall-off, not a B-factor."""
+    volume = betagal.published_map(shared_data, 64, 3.54)
+    mask = Mask(betagal.ball(64, 3.54), 3.54)
+    lines, metrics = [], {}
+    ctx = StageContext(
+        tmp_path, on_log=lines.append, on_metric=lambda name, value, unit: metrics.__setitem__(name, (value, unit))
+    )
+    result = plugin.postprocess(halves_of(volume, 0.05, 300.0), mask, plugin.Params(), ctx)
+    assert metrics["resolution_A"][0] > 6.5
+    assert metrics["guinier_b_factor_A2"][0] > 200.0
+    assert result.b_factor_A2 == -100.0
+    assert metrics["b_factor_A2"] == (-100.0, "Å²")
+    assert metrics["resolution_A"][1] == "Å"
+    assert metrics["guinier_trusted"][0] == 0.0
+    assert "not trusted" in lines[0]
+    gentle = plugin.postprocess(
+        halves_of(volume, 0.05, 300.0), mask, plugin.Params(unsure_b_factor_A2=0.0), StageContext(tmp_path)
+    )
+    assert gentle.b_factor_A2 == 0.0
 
 
 def test_boxes_that_differ__are_refused(tmp_path):
