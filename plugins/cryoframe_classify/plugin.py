@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cryoframe import Classes2D, ClassTable, ParticleStack, ParticleTable, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import class_average, ctf, masks, pose_posterior, residuals
+from cryoframe.numerics.bounds import check_bounds, check_order
 from cryoframe.numerics.fourier import fft2_centred
 from cryoframe_classify.expectation import Assignment, Images, Sampling, assign, average, merge, noise_left, split
 
@@ -32,6 +33,21 @@ class Params:
     finest_resolution_A: float = 12.0  # finest spacing used in the last rounds
     psi_step_deg: float = 6.0  # step of the in-plane angle
     balance_frac: float = 0.5  # 1 = classes of equal size, 0 = as large as they grow
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            n_classes=(1, 1000),
+            n_iterations=(1, 1000),
+            particle_diameter_A=(0.0, 20000.0),
+            offset_range_A=(0.0, 20000.0),
+            start_resolution_A=(1.0, 1000.0),
+            finest_resolution_A=(1.0, 1000.0),
+            psi_step_deg=(0.5, 90.0),
+            balance_frac=(0.0, 1.0),
+        )
+        check_order(self, "finest_resolution_A", "start_resolution_A")
 
 
 @hookimpl

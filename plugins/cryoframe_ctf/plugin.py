@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cryoframe import CtfFit, Micrograph, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf_fit, spectrum
+from cryoframe.numerics.bounds import check_bounds, check_order
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,22 @@ class Params:
     phase_shift_max_deg: float = 0.0  #: search phase shifts of a phase plate up to this; 0 = no phase plate
     tile_A: float = 750.0  #: edge of the tiles whose spectra are averaged
     clip_sd: float = 6.0  #: grey values further from the median than this many standard deviations are cut
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            low_A=(1.0, 1000.0),
+            high_A=(0.5, 100.0),
+            defocus_min_A=(-200000.0, 200000.0),
+            defocus_max_A=(-200000.0, 200000.0),
+            astigmatism_max_A=(0.0, 50000.0),
+            phase_shift_max_deg=(0.0, 180.0),
+            tile_A=(50.0, 20000.0),
+            clip_sd=(1.0, 1000.0),
+        )
+        check_order(self, "high_A", "low_A")
+        check_order(self, "defocus_min_A", "defocus_max_A")
 
 
 @hookimpl

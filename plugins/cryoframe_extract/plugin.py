@@ -10,6 +10,7 @@ import numpy as np
 from cryoframe import CtfFit, Micrograph, ParticleStack, ParticleTable, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import boxes, spectrum
+from cryoframe.numerics.bounds import check_bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +26,16 @@ class Params:
     ramp: bool = True  #: subtract the plane that fits the background, not only its mean
     clip_sd: float = 8.0  #: grey values further from the micrograph's median than this many deviations are cut
     invert: bool = True  #: turn protein bright; false where the micrograph has bright protein already
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            box_px=(8, 8192),
+            out_box_px=(0, 8192),
+            background_diameter_A=(0.0, 100000.0),
+            clip_sd=(1.0, 1000.0),
+        )
 
 
 @hookimpl

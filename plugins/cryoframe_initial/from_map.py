@@ -10,6 +10,7 @@ import numpy as np
 from cryoframe import ParticleStack, StageContext, Volume, hookimpl
 from cryoframe.errors import ConfigError
 from cryoframe.formats import mrc
+from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.filters import filter_pass
 from cryoframe.numerics.resample import resample_volume
 
@@ -24,6 +25,10 @@ class Params:
     pixel_size_A: float = 0.0  # voxel of the map where its header is wrong; 0 = as the header says
     low_pass_A: float = 30.0  # nothing finer than this is taken from the map
     symmetry: str = "C1"  # point group the map is aligned to
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(self, pixel_size_A=(0.0, 1000.0), low_pass_A=(0.0, 1000.0))
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cryoframe import ParticleStack, StageContext, Volume, hookimpl
 from cryoframe.errors import ConfigError, InvalidInput
 from cryoframe.numerics.atoms import potential
+from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.superpose import orientations_for, superpose
 from cryoframe_model.structure import Atoms, read_atoms
 
@@ -31,6 +32,10 @@ class Params:
     centre: bool = True  #: put the symmetry centre, or the centre of the atoms, into the middle of the box
     b_factor_A2: float = -1.0  #: one B-factor for all atoms; negative = the model's own
     water: bool = False  #: keep water molecules
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(self, low_pass_A=(0.0, 1000.0), orientation=(0, 1000), b_factor_A2=(-10000.0, 10000.0))
 
 
 @hookimpl

@@ -11,6 +11,7 @@ import numpy as np
 from cryoframe import CorrectedMicrograph, Micrograph, MotionTable, Movie, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import motion
+from cryoframe.numerics.bounds import check_bounds, check_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +31,22 @@ class Params:
     pre_dose_e_A2: float = 0.0  #: exposure of the specimen before the first frame
     defect_sd: float = 8.0  #: pixels of the sum that stand out by more than this many deviations are mended
     memory_MB: float = 3000.0  #: movies larger than this are read three times instead of held in memory
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            resolution_A=(0.5, 200.0),
+            low_A=(1.0, 10000.0),
+            b_factor_A2=(0.0, 10000.0),
+            max_shift_A=(0.1, 5000.0),
+            n_iterations=(0, 1000),
+            n_running=(1, 999),
+            pre_dose_e_A2=(0.0, 1000.0),
+            defect_sd=(1.0, 1000.0),
+            memory_MB=(0.0, 1e7),
+        )
+        check_order(self, "resolution_A", "low_A")
 
 
 @hookimpl

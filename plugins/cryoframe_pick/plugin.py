@@ -9,6 +9,7 @@ import numpy as np
 from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import blob, spectrum
+from cryoframe.numerics.bounds import check_bounds, check_order
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,21 @@ class Params:
     false_frac: float = 0.5  #: raise the threshold until bright peaks are at most this fraction of the picks
     junk_sd: float = 5.0  #: leave out areas further from the median grey than this many standard deviations
     use_ctf: bool = True  #: look for the particle as this CTF images it
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            diameter_A=(5.0, 20000.0),
+            inner_diameter_A=(0.0, 20000.0),
+            smallest_scale=(0.1, 1.0),
+            n_scales=(1, 16),
+            threshold=(0.0, 1000.0),
+            distance_A=(0.0, 100000.0),
+            false_frac=(0.0, 1.0),
+            junk_sd=(0.5, 1000.0),
+        )
+        check_order(self, "inner_diameter_A", "diameter_A")
 
 
 @hookimpl
@@ -70,15 +86,12 @@ def _transfer(micrograph: Micrograph, ctf: CtfFit) -> blob.Transfer:
 
 
 def _check(micrograph: Micrograph, params: Params) -> None:
-    if not 2.0 * micrograph.pixel_size_A < params.diameter_A:
+    spectrum.check_image(micrograph.data, smallest_px=8)
+    ny, nx = micrograph.shape_px
+    pixel_A = micrograph.pixel_size_A
+    if not 4.0 * pixel_A <= params.diameter_A <= 0.5 * min(ny, nx) * pixel_A:
         raise InvalidInput(
-            f"a particle of {params.diameter_A} Å in pixels of {micrograph.pixel_size_A} Å was asked for",
-            expected="a diameter of several pixels",
+            f"a particle of {params.diameter_A} Å in {nx} × {ny} pixels of {pixel_A} Å was asked for",
+            expected="at least 4 pixels and at most half the micrograph",
             remedy="Set diameter_A of the picker, and pixel_size_A of the micrographs.",
         )
-    if params.n_scales < 1 or not 0.1 <= params.smallest_scale <= 1.0:
-        raise InvalidInput(
-            f"n_scales = {params.n_scales} and smallest_scale = {params.smallest_scale} were set",
-            expected="at least one scale, between 0.1 and 1",
-        )
-    spectrum.check_image(micrograph.data, smallest_px=int(np.ceil(2 * params.diameter_A / micrograph.pixel_size_A)))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cryoframe import Mask, ParticleStack, ParticleTable, Refinement, StageContext, Volume, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, filters, fsc, masks, reconstruction
+from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.symmetry import reduce_pose_error, rotation_matrices
 from cryoframe_refine.half import Geometry, Half, search, update
 from cryoframe_refine.plan import make_plan
@@ -36,6 +37,19 @@ class Params:
     n_iterations: int = 8  # at most this many
     stop_angle_deg: float = 0.35  # stop when the median change of orientation is below this and resolution stands still
 
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            initial_low_pass_A=(1.0, 1000.0),
+            particle_diameter_A=(0.0, 20000.0),
+            offset_range_A=(0.0, 20000.0),
+            coarse_step_deg=(0.5, 60.0),
+            n_whole=(1, 1000),
+            n_iterations=(1, 1000),
+            stop_angle_deg=(0.0, 180.0),
+        )
+
 
 @dataclass
 class _Progress:
@@ -56,17 +70,14 @@ def refine_3d(
     Gold standard: Scheres & Chen, Nat. Methods 9, 853 (2012), doi:10.1038/nmeth.2115. MAP reconstruction: Scheres,
     J. Struct. Biol. 180, 519 (2012), doi:10.1016/j.jsb.2012.09.006.
     """
-    if params.n_iterations < 1:
-        raise InvalidInput(f"n_iterations is {params.n_iterations}", expected="at least 1")
     given, stack = stack.particles, _usable(stack, ctx)
     geometry = _geometry(stack, reference, mask, params)
     halves = _halves(stack, reference, geometry, params)
     progress = _Progress(params.initial_low_pass_A, [])
     diameter_A = params.particle_diameter_A or 0.85 * geometry.box_px * geometry.pixel_size_A
     total = params.n_iterations * sum(len(half.images) for half in halves)
-    done = 0
+    done, started = 0, time.process_time()
     for iteration in range(params.n_iterations):
-        started = time.process_time()
         plan = make_plan(
             whole=iteration < params.n_whole,
             coarse_step_deg=params.coarse_step_deg,
@@ -91,7 +102,6 @@ def refine_3d(
             for half, part in zip(found, sums, strict=True)
         ]
         progress.rows.append((iteration + 1, resolution_A, angle, shift))
-        ctx.metric(f"iteration_{iteration + 1}_cpu_s", time.process_time() - started, "s")
         ctx.log(f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å")
         settled = iteration >= params.n_whole and angle < params.stop_angle_deg
         improved = resolution_A < 0.98 * progress.resolution_A
@@ -100,8 +110,20 @@ def refine_3d(
             break
     ctx.report(total, total, f"{progress.resolution_A:.1f} Å")
     result = assemble(stack, halves, sums, geometry=geometry, rows=progress.rows, provenance=reference.provenance)
-    ctx.metric("resolution_A", result.fsc.resolution_A(0.143, curve="fsc_masked"), "A")
+    _tell(result, ctx)
+    ctx.metric("cpu_s", time.process_time() - started, "s")
     return replace(result, particles=_in_order_of(given, result.particles))
+
+
+def _tell(result: Refinement, ctx: StageContext) -> None:
+    """Report the resolution within the mask, and say so where the box rather than the data ends it."""
+    reached = fsc.resolution_at(result.fsc.floats("frequency_1_A"), result.fsc.floats("fsc_masked"), 0.143)
+    ctx.metric("resolution_masked_A", reached.resolution_A, "Å")
+    if reached.how == "never below":
+        ctx.log(
+            f"the masked FSC never falls below 0.143: {reached.resolution_A:.2f} Å is at Nyquist, set by the pixel and "
+            "not by the data; extract with smaller pixels to see what the data hold"
+        )
 
 
 def _usable(stack: ParticleStack, ctx: StageContext) -> ParticleStack:

@@ -197,6 +197,10 @@ def test_impossible_requests__are_refused_with_a_remedy(tmp_path):
     data = np.random.default_rng(1).standard_normal((256, 256)).astype(np.float32)
     with pytest.raises(InvalidInput, match="diameter_A"):
         pick(Micrograph("m", data, 200.0), FIT, tmp_path)
+    with pytest.raises(InvalidInput, match=r"diameter_A.*pixel_size_A"):
+        pick(Micrograph("m", data, 50.0), FIT, tmp_path)  # three pixels across: no shape to look for
+    with pytest.raises(InvalidInput, match="at most half"):
+        pick(Micrograph("m", data, 1.5), FIT, tmp_path, diameter_A=200.0)
     with pytest.raises(InvalidInput, match="not finite"):
         pick(Micrograph("m", np.where(data > 3, np.nan, data), 1.5), FIT, tmp_path)
     with pytest.raises(InvalidInput, match="n_scales"):
