@@ -19,6 +19,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.external import Command, Done, Program
 from cryoframe.formats import mrc
 from cryoframe.formats.star_motion import MotionRecords, motion_from_star
+from cryoframe.numerics.bounds import check_bounds
 from cryoframe_relion.handover import GAIN, STAR, hand_over
 
 if TYPE_CHECKING:
@@ -51,11 +52,25 @@ class Params:
     executable: str = ""  #: path of relion_run_motioncorr where it is not on the PATH
     timeout_s: float = 7200.0  #: RELION is ended after this
 
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            b_factor_px2=(0.0, 1e5),
+            bin_factor=(1.0, 16.0),
+            group_frames=(1, 1000),
+            max_iterations=(1, 1000),
+            pre_dose_e_A2=(0.0, 1000.0),
+            timeout_s=(1.0, 1e6),
+        )
+        if not all(1 <= n <= 100 for n in self.patches):
+            raise InvalidInput(f"patches = {self.patches} was set", expected="1 to 100 each", remedy="Correct patches.")
+
 
 @hookimpl
 def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> CorrectedMicrograph:
     """Align frames and patches with RELION, sum them with and without dose weighting, report the shifts."""
-    _check(movie, params)
+    _check(movie)
     ctx.report(0, _STEPS, "handing the movie over")
     name = hand_over(movie, ctx.workdir, link=params.link_movie)
     weighted = is_weighted(movie, params)
@@ -163,17 +178,12 @@ def _table(tracks: list[tuple[float, float, NDArray[np.float64]]], pixel_size_A:
     )
 
 
-def _check(movie: Movie, params: Params) -> None:
+def _check(movie: Movie) -> None:
     if not movie.pixel_size_A > 0 or movie.n_frames < 1:
         raise InvalidInput(
             f"movie '{movie.movie_id}' has {movie.n_frames} frames and a pixel of {movie.pixel_size_A} Å",
             expected="at least one frame and a positive pixel",
             remedy="State pixel_size_A in the configuration; look at the file with `cryoframe stage`.",
-        )
-    if min(*params.patches, params.group_frames, params.bin_factor) < 1:
-        raise InvalidInput(
-            f"patches {params.patches}, group_frames {params.group_frames}, bin_factor {params.bin_factor:g}",
-            expected="1 or more of each",
         )
     gain = movie.gain
     if gain is not None and (gain.data.shape != movie.shape_px or not np.isfinite(gain.data).all()):

@@ -180,6 +180,7 @@ def test_an_answer_about_another_movie__is_refused(wrong: dict[str, object]) -> 
         ({"gain": GainReference(np.full(SHAPE_PX, np.inf, np.float32))}, {}),
         ({}, {"patches": (0, 5)}),
         ({}, {"bin_factor": 0.5}),
+        ({}, {"b_factor_px2": float("nan")}),
         ({}, {"link_movie": False}),
     ],
 )
