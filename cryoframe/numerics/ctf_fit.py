@@ -337,4 +337,5 @@ def fit_spectrum(
     best, _ = refine(weighted, lens, best, step_A=0.2 * step, with_phase=with_phase)
     # Judged on all rings there are, so that the resolution is not that of the range the fit was asked to use.
     every = flatten(power, pixel_size_A, low_A=limits.low_A, high_A=0.0)
-    return describe(every, lens, best, n=power.shape[0], score=correlation(samples, lens, best))
+    score = correlation(samples, lens, best)
+    return describe(every, lens, best, n=power.shape[0], score=score, high_A=limits.high_A)

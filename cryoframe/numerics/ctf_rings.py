@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cryoframe.numerics.ctf_fit import Lens, Samples
 
 _AGREE = 0.5
+#: The profile goes on to this multiple of the frequency up to which the rings agree, so that their end is seen.
+_SHOWN_BEYOND = 1.3
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,14 @@ class SpectrumFit:
     Parameters
     ----------
     defocus_u_A, defocus_v_A, defocus_angle_deg, phase_shift_deg
-        As everywhere: U ≥ V, positive under focus; angle of U in (−90, 90] from the x towards the y axis.
+        As everywhere: U ≥ V, positive under focus; angle of U in [0, 180) from the x towards the y axis.
     score
         Correlation of flattened spectrum and fringes, at most 1.
     fit_resolution_A
         Finest spacing to which observed and fitted rings agree.
     profile
-        `(3, n)` float32: frequency [1/Å], observed and fitted ring profile, averaged along lines of equal phase.
+        `(3, n)` float32: frequency [1/Å], observed and fitted ring profile, averaged along lines of equal phase; the
+        fitted one at the observed amplitude of each neighbourhood. It ends a little beyond the rings that agree.
     picture
         `(n, n)` float32: flattened spectrum with the fit in its right half.
     """
@@ -145,20 +148,49 @@ def picture(samples: Samples, lens: Lens, point: Reals, *, n: int, last_1_A: flo
     return both[window, window].astype(np.float32)
 
 
-def describe(samples: Samples, lens: Lens, point: Reals, *, n: int, score: float) -> SpectrumFit:
-    """Turn the fitted point into angles, resolution, profile and picture."""
+def at_observed_amplitude(profile: Floats, *, fringe_k2_1_A2: float) -> F32:
+    """Profile whose fitted curve has, ring by ring, amplitude and offset of the observed one around that ring.
+
+    Parameters
+    ----------
+    profile
+        `(3, n)` as in :func:`ring_profile`.
+    fringe_k2_1_A2
+        Distance of two rings in k²; a neighbourhood is one and a half of these. Where observed and fitted rings
+        disagree the amplitude is 0, never negative.
+    """
+    k, observed, fitted = np.asarray(profile, dtype=np.float64)
+    shown = np.empty(len(k))
+    for i in range(len(k)):
+        window = _window(k, i, 1.5 * fringe_k2_1_A2)
+        a, b = observed[window], fitted[window]
+        freed = b - b.mean()
+        amplitude = max(float(np.sum(a * freed)) / max(float(np.sum(freed**2)), 1e-30), 0.0)
+        shown[i] = a.mean() + amplitude * (fitted[i] - b.mean())
+    return np.stack([k, observed, shown]).astype(np.float32)
+
+
+def axis_angle_deg(along: float, across: float) -> float:
+    """Angle in [0, 180) of an axis given by cos and sin of twice the angle, also as float32."""
+    angle = float(np.float32(np.degrees(0.5 * np.arctan2(across, along)) % 180.0))
+    return angle if angle < 180.0 else 0.0
+
+
+def describe(samples: Samples, lens: Lens, point: Reals, *, n: int, score: float, high_A: float) -> SpectrumFit:
+    """Turn the fitted point into angles, resolution, profile and picture; `high_A` is the finest spacing fitted to."""
     mean, along, across, shift = (float(value) for value in point)
     half = float(np.hypot(along, across))
-    angle = float(np.degrees(0.5 * np.arctan2(across, along)))
     profile, _ = ring_profile(samples, lens, point)
-    finest_A = fit_resolution_A(profile, fringe_k2_1_A2=1.0 / (lens.wavelength_A * max(mean, 1.0)))
+    fringe_k2 = 1.0 / (lens.wavelength_A * max(mean, 1.0))
+    finest_A = fit_resolution_A(profile, fringe_k2_1_A2=fringe_k2)
+    shown = at_observed_amplitude(profile, fringe_k2_1_A2=fringe_k2)
     return SpectrumFit(
         defocus_u_A=mean + half,
         defocus_v_A=mean - half,
-        defocus_angle_deg=angle,
+        defocus_angle_deg=axis_angle_deg(along, across),
         phase_shift_deg=float(np.degrees(shift)) % 180.0,
         score=score,
         fit_resolution_A=finest_A,
-        profile=profile,
+        profile=shown[:, shown[0] <= max(1.0 / high_A, _SHOWN_BEYOND / finest_A)],
         picture=picture(samples, lens, point, n=n, last_1_A=max(1.4 / finest_A, 0.1)),
     )

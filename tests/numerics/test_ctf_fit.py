@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics import ctf, ctf_fit
+from cryoframe.numerics import ctf, ctf_fit, ctf_rings
 from cryoframe.numerics._numba import ctf_fit as compiled
 
 PIXEL_A, N = 1.2, 512
 SCOPE = {"voltage_kV": 300.0, "cs_mm": 2.7, "amplitude_contrast": 0.1}
 
 
-def simulated_power(u, v, angle, *, phase=0.0, contrast=1.0, n_tiles=60, seed=1):
+def simulated_power(u, v, angle, *, phase=0.0, contrast=1.0, decay_A2=30.0, n_tiles=60, seed=1):
     """Mean of `n_tiles` exponentially distributed periodograms: envelope · CTF² on a sloping background."""
     kx, ky = ctf.half_frequencies(N, PIXEL_A)
     k2 = kx**2 + ky**2
@@ -21,7 +21,7 @@ def simulated_power(u, v, angle, *, phase=0.0, contrast=1.0, n_tiles=60, seed=1)
         N, PIXEL_A, defocus_u_A=u, defocus_v_A=v, defocus_angle_deg=angle, phase_shift_deg=phase, **SCOPE
     )[0]
     background = 1.0 + 8.0 * np.exp(-k2 / 0.002) + 0.5 * np.exp(-k2 / 0.05)
-    mean = background + contrast * np.exp(-60.0 * k2 / 2) * transfer**2
+    mean = background + contrast * np.exp(-decay_A2 * k2) * transfer**2
     return mean * np.random.default_rng(seed).gamma(n_tiles, 1.0 / n_tiles, size=mean.shape)
 
 
@@ -94,6 +94,31 @@ def test_profile_and_picture__show_the_fit():
     assert np.corrcoef(fit.profile[1][low], fit.profile[2][low])[0, 1] > 0.8
     assert fit.picture.shape[0] == fit.picture.shape[1]
     assert np.abs(fit.picture).max() <= 1
+
+
+def test_profile__ends_a_little_beyond_the_rings_and_its_fit_has_their_height():
+    power = simulated_power(15000, 14500, 30, decay_A2=120.0)
+    fit = ctf_fit.fit_spectrum(power, PIXEL_A, **SCOPE, limits=ctf_fit.FitRange(high_A=6.0))
+    k, observed, fitted = fit.profile.astype(np.float64)
+    step = k[1] - k[0]
+    assert k[-1] == pytest.approx(max(1 / 6.0, 1.3 / fit.fit_resolution_A), abs=step)
+    assert k[-1] < 0.5 / PIXEL_A - 10 * step
+    # Rings fade by exp(−120·k²): one scale for all is far off at both ends, one for each neighbourhood is not.
+    for low, high in ((0.05, 0.08), (0.10, 0.13), (0.15, 0.18)):
+        chosen = (k > low) & (k < high)
+        assert fitted[chosen].std() == pytest.approx(observed[chosen].std(), rel=0.25)
+
+
+@pytest.mark.parametrize("angle", [-72.0, -0.5, 0.0, 33.0, 179.9])
+def test_angle_of_astigmatism__is_modulo_180(angle):
+    fit = ctf_fit.fit_spectrum(simulated_power(15000, 13800, angle), PIXEL_A, **SCOPE)
+    assert 0.0 <= np.float32(fit.defocus_angle_deg) < 180.0
+    assert angle_between(fit.defocus_angle_deg, angle) < 3
+
+
+@pytest.mark.parametrize("across", [0.0, -0.0, -1e-300, -1e-12, 1e-12])
+def test_angle_beside_the_x_axis__never_reads_180(across):
+    assert 0.0 <= ctf_rings.axis_angle_deg(1.0, across) < 180.0
 
 
 def test_a_range_of_too_few_rings__is_refused():
