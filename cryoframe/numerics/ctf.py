@@ -1,8 +1,8 @@
 """Electron wavelength, phase aberration, contrast transfer function and its envelopes; fitting lives in plugins.
 
-Signs, as RELION: defocus is positive under focus; γ(k) = −π·λ·Δf(θ)·k² + (π/2)·Cs·λ³·k⁴ and
-CTF = −sin(γ − atan(w/√(1−w²)) − φ), which is +w at zero frequency without a phase plate. Δf(θ) = ½(U+V) +
-½(U−V)·cos 2(θ−θ₀), θ from the x axis towards the y axis.
+Signs, as RELION: defocus is positive under focus; as stated in CONVENTIONS.md C14,
+γ(k) = π λ k² (−Δf) + (π/2) C_s λ³ k⁴ is the aberration alone and CTF = −sin(γ − asin w − phase shift), which is +w at
+zero frequency without a phase plate. Δf = ½(U + V) + ½(U − V) cos 2(θ − angle), θ from the x axis towards the y axis.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def phase(
 
 
 def amplitude_phase_rad(amplitude_contrast: float) -> float:
-    """Phase atan(w/√(1−w²)) that amplitude contrast w adds [rad]."""
+    """Phase asin w = atan(w / √(1 − w²)) that amplitude contrast w takes off γ [rad]; π/2 where w is 1."""
     if not 0.0 <= amplitude_contrast <= 1.0:
         raise InvalidInput(f"an amplitude contrast of {amplitude_contrast} was given", expected="a fraction, 0 to 1")
     return float(np.arcsin(amplitude_contrast))

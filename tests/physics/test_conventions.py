@@ -176,6 +176,19 @@ def test_C14__ctf_is_minus_sine_of_gamma__positive_at_low_k_under_focus() -> Non
     assert low[0] > 0
 
 
+def test_C14__gamma_is_the_aberration_alone__in_the_page_as_in_the_code(repository: Path) -> None:
+    page = (repository / "cryoframe" / "CONVENTIONS.md").read_text(encoding="utf-8")
+    assert "CTF = −sin(γ − asin w − phase shift)" in page
+    assert "CTF = −sin(γ − asin w − phase shift)" in (ctf.__doc__ or "")
+    k = np.array([0.02, 0.1])
+    gamma = ctf.phase(k, 0 * k, voltage_kV=300.0, cs_mm=2.7, defocus_u_A=1.5e4, defocus_v_A=1.5e4)
+    offset = ctf.amplitude_phase_rad(0.1)
+    assert offset == pytest.approx(np.arctan(0.1 / np.sqrt(1 - 0.1**2)))
+    assert ctf.amplitude_phase_rad(1.0) == pytest.approx(np.pi / 2)
+    whole = ctf.ctf_1d(k, voltage_kV=300.0, cs_mm=2.7, amplitude_contrast=0.1, defocus_A=1.5e4, phase_shift_deg=20.0)
+    np.testing.assert_allclose(whole, -np.sin(gamma - offset - np.radians(20.0)), atol=1e-5)
+
+
 def test_C15__a_phase_plate_acts_as_amplitude_contrast() -> None:
     zero = np.array([0.0])
     plain = ctf.ctf_1d(zero, voltage_kV=300.0, cs_mm=2.7, amplitude_contrast=0.1, defocus_A=1e4)
