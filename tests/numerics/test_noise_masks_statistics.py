@@ -51,6 +51,19 @@ def test_circle_and_sphere__have_their_area_and_volume():
     assert moved.dtype == np.float32
 
 
+@pytest.mark.parametrize("n", [16, 17])
+def test_face_window__is_zero_on_every_face_and_the_same_both_ways_from_the_middle(n):
+    window = masks.face_window(n, 4.0)
+    assert masks.faces_maximum(window) == 0.0
+    assert window[n // 2, n // 2, n // 2] == 1.0
+    line = window[n // 2, n // 2]
+    reach = (n - 1) // 2
+    assert np.array_equal(line[n // 2 - reach : n // 2 + 1][::-1], line[n // 2 : n // 2 + reach + 1])
+    assert masks.faces_maximum(np.ones((4, 4, 4))) == 1.0
+    with pytest.raises(InvalidInput):
+        masks.face_window(n, -1.0)
+
+
 def test_grow__by_whole_pixels__is_a_ball__and_shrinks_back():
     point = np.zeros((11, 11, 11), dtype=bool)
     point[5, 5, 5] = True

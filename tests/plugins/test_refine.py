@@ -122,6 +122,27 @@ def test_phantom__is_refined_from_a_low_passed_start(made, tmp_path):
     result.fsc.check()
 
 
+def test_metrics__are_few_and_named_for_what_they_are(made, tmp_path):
+    metrics, lines = {}, []
+    context = StageContext(
+        tmp_path, on_metric=lambda name, value, unit: metrics.__setitem__(name, (value, unit)), on_log=lines.append
+    )
+    result = plugin.refine_3d(made.stack, reference_of(made), None, replace(QUICK, n_iterations=2), context)
+    assert set(metrics) == {"resolution_masked_A", "cpu_s"}
+    assert metrics["resolution_masked_A"] == (result.fsc.resolution_A(0.143, curve="fsc_masked"), "Å")
+    assert metrics["cpu_s"][0] > 0.0
+    # Halves that agree to the last shell are limited by the pixel, and that is said.
+    without_end = result.fsc.with_columns({"fsc_masked": np.full(result.fsc.n_rows, 0.9, np.float32)})
+    del lines[:]
+    plugin._tell(replace(result, fsc=without_end), context)
+    assert "at Nyquist" in lines[0]
+    assert metrics["resolution_masked_A"][0] == pytest.approx(2.0 * made.stack.pixel_size_A)
+    falling = result.fsc.with_columns({"fsc_masked": np.linspace(1.0, 0.0, result.fsc.n_rows, dtype=np.float32)})
+    del lines[:]
+    plugin._tell(replace(result, fsc=falling), context)
+    assert lines == []
+
+
 def test_one_half_set__does_not_feel_the_images_of_the_other_but_through_the_fsc(made, tmp_path):
     """In the first iteration not even the FSC is shared: half-map 1 is the same to the last bit."""
     once = replace(QUICK, n_iterations=1)
