@@ -80,12 +80,9 @@ def ctf_fit(shown: Shown) -> str:
         body += figure(picture(image), f"{shown.name}: observed spectrum and fitted rings")
     if fit.profile is not None and len(fit.profile) >= 3:
         frequency, observed, fitted = np.asarray(fit.profile, dtype=np.float64)[:3]
-        kept = frequency <= max(1.6 / max(fit.fit_resolution_A, 1e-3), frequency[len(frequency) // 3])
-        frequency, observed, fitted = frequency[kept], observed[kept], fitted[kept]
-        shown_fit = fitted * (np.nanstd(observed) / max(float(np.nanstd(fitted)), 1e-12))
         curves = [
             plots.Curve("observed, smoothed", frequency, smoothed(observed)),
-            plots.Curve("fitted, scaled", frequency, shown_fit),
+            plots.Curve("fitted", frequency, fitted),
         ]
         body += figure(
             plots.line_plot(curves, plots.Axes("spacing [Å]", "background-subtracted", spacing=True)),
