@@ -41,7 +41,12 @@ class CryoframeError(Exception):
 
 
 class InvalidInput(CryoframeError, ValueError):
-    """An argument of a public function is outside what the function is defined for."""
+    """An argument of a public function is outside what the function is defined for.
+
+    Within a stage call it is the item, not the plugin, that is at fault: repeating it changes nothing.
+    """
+
+    kind = "file"
 
 
 class ConfigError(CryoframeError):

@@ -10,8 +10,9 @@ from typing import Any
 from cryoframe.data import ids
 from cryoframe.data.images import ParticleStack
 from cryoframe.data.maps import Volume
-from cryoframe.errors import EnvironmentFault, FileError, Incomplete, Refused
+from cryoframe.errors import ConfigError, EnvironmentFault, FileError, Incomplete, Refused
 from cryoframe.execution import worker_results
+from cryoframe.execution.attempts import bounded
 from cryoframe.execution.executor import Executor, InputRef, Job, RawFile
 from cryoframe.execution.ledger import IMPORTED
 from cryoframe.formats import products, star_columns, star_products
@@ -133,6 +134,9 @@ class Admission:
         """Bring a stack of particles or a map into the store; once for each content and each setting."""
         path = section.file
         assert path is not None  # the configuration has checked it
+        if not path.is_file():
+            what = "is a directory" if path.is_dir() else "is not there" if not path.exists() else "is no file"
+            raise ConfigError(f"[{section.kind}] file '{path}' {what}", expected="a STAR file or a map")
         kind = "ParticleStack" if section.kind == "particles" else "Volume"
         stage_id = IMPORTED[f"input:{section.kind}"]
         content = _content_digest(path, section)
@@ -171,7 +175,8 @@ def _as_raised(result: Mapping[str, Any], message: str, path: Path) -> FileError
     """Make the reader's own error again, in this process."""
     known = {cls.__name__: cls for cls in FileError.__subclasses__()}
     cls = known.get(str(result.get("type", "")))
-    return cls(str(result["what"]), path=path) if cls else Refused(message, path=path)
+    said = {name: str(result.get(name, "")) for name in ("expected", "remedy")}
+    return cls(bounded(str(result["what"])), path=path, **said) if cls else Refused(bounded(message), path=path)
 
 
 def _content_digest(path: Path, section: InputConfig) -> str:

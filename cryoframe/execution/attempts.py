@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cryoframe.data.ids import digest_bytes
-from cryoframe.errors import ContractError
+from cryoframe.errors import ContractError, PluginError
 from cryoframe.execution.executor import LOG, TRACEBACK, Job, Outcome
 from cryoframe.execution.ledger import Due
 from cryoframe.kernel.config import RunConfig, StageConfig
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.records.provenance import job_record
+from cryoframe.records.state import Task
 
 DESCRIPTION_S, MAX_DELAY_S = 300.0, 900.0
 #: A file is tried twice; trouble of the environment does not count, but a batch run does not wait for ever.
 FILE_ATTEMPTS, BATCH_ENVIRONMENT_ATTEMPTS, NEVER = 2, 8, 1 << 30
 _LOG_TAIL_BYTES = 64 << 10
+MAX_MESSAGE_CHARACTERS = 500
+#: Folder of a run with what is known of each failed attempt.
+FAILURES = "failures"
 _SERVICES = ("open_movie", "open_micrograph", "open_gain", "read_metadata")
 
 
@@ -111,9 +115,34 @@ def delay_s(backoff_s: float, key: str, n_failures: int) -> float:
     return min(MAX_DELAY_S, backoff_s * 2.0 ** min(n_failures - 1, 20)) * spread
 
 
+def refusal(node: Node, outcome: Outcome) -> PluginError:
+    """Return the error that a stage's plugin, or what is set for it, cannot be used."""
+    return PluginError(f"stage '{node.id}': {node.offer.qualified} cannot be used: {outcome.message}")
+
+
+def bounded(message: str, see: str = "") -> str:
+    """Return what a plugin said, short enough for a log and a table; `see` names the file with all of it."""
+    if len(message) <= MAX_MESSAGE_CHARACTERS:
+        return message
+    return message[:MAX_MESSAGE_CHARACTERS] + (f" … see {see}" if see else " …")
+
+
+def kept_traceback(folder: Path, stage_id: str, key: str) -> Path | None:
+    """Return the file about a task's last failure, or None where nothing was kept."""
+    place = folder / FAILURES / stage_id
+    found = [path for path in place.glob(f"{key}.*.txt") if path.name.split(".")[-2].isdecimal()]
+    return max(found, key=lambda path: int(path.name.split(".")[-2]), default=None)
+
+
+def kept_tracebacks(folder: Path, tasks: Iterable[Task]) -> dict[str, str]:
+    """Return, by ``stage item``, the file about the last failure of each task of which one was kept."""
+    found = {f"{task.stage_id} {task.item_id}": kept_traceback(folder, task.stage_id, task.key) for task in tasks}
+    return {name: str(path) for name, path in found.items() if path is not None}
+
+
 def keep_traceback(folder: Path, due: Due, scratch: Path, *, attempt: int, said: str) -> str:
     """Copy what helps to understand a failure out of the scratch folder; returns its path in the run folder."""
-    place = folder / "failures" / due.node.id / f"{due.key}.{attempt}.txt"
+    place = folder / FAILURES / due.node.id / f"{due.key}.{attempt}.txt"
     texts = [f"{due.item_id}: {said}\n"]
     for name in (TRACEBACK, LOG):
         path = scratch / name

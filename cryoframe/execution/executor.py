@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from cryoframe.kernel.discovery import Offer
@@ -158,8 +161,40 @@ def outcome_of(
     return Outcome(ticket, result, "", "", *spent)
 
 
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the command and not the attempt alone, whatever the attempt makes of the exception.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At the end of the block, if the signal came during it.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 class Inline:
-    """Runs each attempt at once in this process: for debugging and small runs; no deadline, no memory limit."""
+    """Runs each attempt at once in this process; no deadline, no memory limit, and a crash takes the process along.
+
+    For debugging, for small runs, and for plain ``cryoframe stage``, which starts sooner so; its ``--isolate`` and
+    ``--timeout`` choose a process apart.
+    """
 
     def __init__(self, voice: Voice = mute) -> None:
         self._voice = voice
@@ -175,7 +210,11 @@ class Inline:
         ticket, folder = f"inline-{self._n_jobs}", Path(job.folder)
         job.write()
         start, cpu = time.monotonic(), time.process_time()
-        with (folder / LOG).open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        with (
+            _interruptible(),
+            (folder / LOG).open("a", encoding="utf-8") as log,
+            contextlib.redirect_stdout(log),
+        ):
             worker.attempt(job, lambda message: self._said.append((ticket, message)))
         peak_MB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         spent = (time.monotonic() - start, time.process_time() - cpu, peak_MB)

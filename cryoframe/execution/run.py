@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cryoframe.errors import ConfigError, CryoframeError, FileError, StoreError
+from cryoframe.execution import attempts
 from cryoframe.execution.admit import Admission
 from cryoframe.execution.executor import Executor, Inline
 from cryoframe.execution.ledger import Ledger
@@ -21,7 +22,7 @@ from cryoframe.kernel import discovery
 from cryoframe.kernel.config import RunConfig
 from cryoframe.kernel.plan import Plan, make_plan
 from cryoframe.kernel.plugins import Plugins
-from cryoframe.records import events
+from cryoframe.records import events, folders
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.events import Scalar
@@ -41,7 +42,7 @@ class Run:
         #: First wait before an attempt is repeated; doubled each time, at most 15 min.
         self.backoff_s = 1.0
         self.folder = config.folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+        folders.made(self.folder, "[run] folder")
         self._lock = _take_lock(self.folder / LOCK)
         try:
             self._open()
@@ -99,7 +100,12 @@ class Run:
             plan = self.plan()
             plan.require()
             if makers := [node.id for node in plan.nodes if node.spec.many_products]:
-                raise ConfigError(f"stage '{makers[0]}' makes movies", remedy="Make them first: `cryoframe simulate`.")
+                raise ConfigError(
+                    f"stage '{makers[0]}' makes movies, and a run starts from files",
+                    remedy="Write them first, with a script that calls the implementation; name them in [movies].",
+                )
+            if remark := self.config.optics_remark():
+                self.bus.publish(events.OpticsAssumed, names=", ".join(self.config.assumed_optics), remark=remark)
             ledger = Ledger(plan, self.config, self.state, self.store)
             self._runner = Runner(ledger, self.plugins, self.bus, self._executor(self._hear), backoff_s=self.backoff_s)
             self._runner.live = live
@@ -130,7 +136,7 @@ class Run:
                 continue
             found = section.paths()
             if not found and not self.config.watch.folders:
-                raise ConfigError(f"[{section.kind}] files match nothing: {', '.join(section.files)}")
+                raise ConfigError(section.nothing(), remedy=section.instead())
             for root, path in found:
                 if any(path.is_relative_to(folder) for folder in landing):
                     continue
@@ -188,6 +194,9 @@ class Run:
             "running": self._runner.running() if self._runner else [],
             "paused": self._runner.paused if self._runner else "",
             "given_up": [(task.stage_id, task.item_id, task.message) for task in given_up],
+            "tracebacks": attempts.kept_tracebacks(self.folder, given_up),
+            "rejected": [{"path": row.path, "reason": row.reason} for row in self.state.files("rejected")],
+            "remarks": [remark] if (remark := self.config.optics_remark()) else [],
         }
 
     def close(self, reason: str = "closed") -> None:
@@ -231,7 +240,12 @@ class Run:
 
 def _take_lock(path: Path) -> int:
     """Take charge of the folder, or say who is; the lock goes with the process, however it ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigError(
+            f"run folder {path.parent} cannot be written to ({error.strerror})", remedy="Give [run] another folder."
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cryoframe.errors import CryoframeError, EnvironmentFault, PluginError
+from cryoframe.errors import CryoframeError, EnvironmentFault
 from cryoframe.execution import attempts
 from cryoframe.execution.executor import JOB, RESULT, Executor, Job, Outcome
 from cryoframe.execution.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
+from cryoframe.execution.room import is_short
 from cryoframe.execution.waiting import Waiting
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
@@ -24,7 +25,7 @@ from cryoframe.records.state import Item, Task
 from cryoframe.records.store import PRODUCT, Committed
 
 POLL_S = 0.5
-#: With less than this free, nothing is started; with twice as much, it goes on.
+#: With less than this free, nothing is started; ``room`` says when it goes on.
 LOW_WATER_MB = 256
 
 
@@ -60,7 +61,7 @@ class Runner:
         #: Items may still arrive: stages over the set wait for `every` new ones, trouble is waited out without limit.
         self.live = False
         self.paused = ""
-        #: Free space below which nothing is started; a fifth more lets it go on.
+        #: Free space below which nothing is started.
         self.low_water_MB: float = LOW_WATER_MB
         self._plugins = plugins
         self._waiting = Waiting([node.id for node in ledger.plan.nodes])
@@ -249,10 +250,11 @@ class Runner:
 
     def _has_room(self) -> bool:
         free_MB = shutil.disk_usage(self.store.folder).free / 2**20
-        if free_MB < self.low_water_MB and not self.paused:
+        short = is_short(free_MB, self.low_water_MB, was_short=bool(self.paused))
+        if short and not self.paused:
             self.paused = f"only {free_MB:.0f} MB are free in {self.store.folder}"
             self._say(events.RunPaused, reason=self.paused)
-        elif free_MB > 1.2 * self.low_water_MB and self.paused:
+        elif self.paused and not short:
             self.paused = ""
             self._say(events.RunResumed)
         return not self.paused
@@ -271,10 +273,10 @@ class Runner:
         for scratch in (self.store.folder / "scratch").glob(f"{node.id}.description.*"):
             self.store.discard(scratch)
         if outcome.error_class:
+            if strict:  # the error says it; an event would say it once more
+                raise attempts.refusal(node, outcome)
             self._say(events.PluginRefused, hook=offer.hook, name=offer.name, reason=outcome.message)
             self._flush()
-            if strict:
-                raise PluginError(f"stage '{node.id}': {offer.qualified} cannot be used: {outcome.message}")
             return
         said = outcome.result
         self.ledger.described[node.id] = said
@@ -332,7 +334,8 @@ class Runner:
             self.store.folder, due, running.scratch, attempt=running.attempt, said=outcome.message
         )
         self.store.discard(running.scratch)
-        failure: dict[str, Value] = {"error_class": kind, "message": outcome.message, "traceback_file": kept}
+        message = attempts.bounded(outcome.message, kept)
+        failure: dict[str, Value] = {"error_class": kind, "message": message, "traceback_file": kept}
         self._say(events.StageFailed, **where, attempt=running.attempt, **failure)
         known = self.ledger.known[name]
         if known.key != due.key:
@@ -342,7 +345,7 @@ class Runner:
         counted, troubles = known.attempts + (kind != "environment"), self._troubles[name]
         limit = attempts.limit(kind, due.node.stage, live=self.live)
         if (troubles if kind == "environment" else counted) >= limit or outcome.error_class == "user":
-            reason = f"{kind}, after {troubles} attempts: {outcome.message}"
+            reason = f"{kind}, after {troubles} attempts: {message}"
             self._say(events.StageGivenUp, **where, reason=reason)
             self.ledger.known[name] = replace(known, status=GIVEN_UP, attempts=counted)
             self._troubles.pop(name)

@@ -70,6 +70,7 @@ def attempt(
         (folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
         result = {"ok": False, "error_class": error_class(error), "message": f"{type(error).__name__}: {error}"}
         result |= {"type": type(error).__name__, "what": getattr(error, "what", str(error))}
+        result |= {name: getattr(error, name, "") for name in ("expected", "remedy")}
     part = folder / f"{RESULT}.part"
     part.write_text(json.dumps(result), encoding="utf-8")
     part.replace(folder / RESULT)

@@ -102,6 +102,13 @@ def _converted(value: Any, convention: Convention, inputs: Mapping[str, Any]) ->
 
 def part_of(folder: str, field: str) -> Any:
     """Load a stored product, or the part of it that is meant."""
+    if not (Path(folder) / products.MANIFEST).is_file():
+        there = Path(folder).is_dir()
+        raise Refused(
+            "the folder holds no product" if there else "the folder is not there",
+            path=folder,
+            expected=f"a folder with {products.MANIFEST}, which a stage wrote",
+        )
     value: Any = products.load(Path(folder))
     if isinstance(value, AtomicModel):
         value = dataclasses.replace(value, path=str(Path(folder) / value.path))
@@ -211,11 +218,35 @@ def read_first(plugins: Plugins, hook: str, path: str) -> Any:
 
     Raises
     ------
+    Incomplete
+        If the file is empty.
     Unsupported
         If none does.
     """
+    if Path(path).is_file() and not Path(path).stat().st_size:
+        raise Incomplete("the file is empty", path=path)
     found = plugins.ask(hook, {"path": Path(path)})
     if found is not None:
         return found
     refused = "; ".join(f"{offer.qualified}: {why}" for offer, why in plugins.refused.items())
-    raise Unsupported(f"no reader of '{hook}' knows this file", path=path, remedy=refused or "See `cryoframe plugins`.")
+    what, remedy = _looks_like(Path(path), hook)
+    raise Unsupported(
+        f"no reader of '{hook}' knows this file{what}",
+        path=path,
+        remedy=refused or remedy or "`cryoframe plugins` lists the readers.",
+    )
+
+
+def _looks_like(path: Path, hook: str) -> tuple[str, str]:
+    """Return what a file nobody reads seems to be, and what to do then."""
+    if not path.is_file():
+        return (", which is a directory" if path.is_dir() else ", which is no regular file"), ""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    if head[208:211] == b"MAP":
+        n_sections = int.from_bytes(head[8:12], "little")
+        if hook == "open_micrograph" and 1 < n_sections < 1 << 16:
+            return f": an MRC file of {n_sections} sections", "A stack of frames? Give it in [movies]."
+    elif head and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head):
+        return ": it is text", "Is it another program's list of files? Name the images themselves."
+    return "", ""

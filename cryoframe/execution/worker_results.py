@@ -127,6 +127,7 @@ def _picks(table: ParticleTable, job: Job, inputs: Mapping[str, Any], params: ob
     _apart(x_A, y_A, float(getattr(params, "min_distance_A", 0.0) or 0.0))
     n = len(table)
     ids = [particle_id(job.item_digest, x, y, job.offer.name) for x, y in zip(x_A.tolist(), y_A.tolist(), strict=True)]
+    _different(job.offer.name, ids, x_A, y_A)
     owned_columns: dict[str, ArrayLike] = {
         "particle_id": np.array(ids, dtype=np.uint64),
         "micrograph_id": [job.item_id] * n,
@@ -148,6 +149,18 @@ def _inside(x_A: NDArray[np.float64], y_A: NDArray[np.float64], image: ImageGeom
             expected=f"0 to {nx * pixel:.1f} and 0 to {ny * pixel:.1f} Å",
             remedy="Return Å from the centre of the first pixel, or declare a CONVENTION.",
         )
+
+
+def _different(name: str, ids: Sequence[int], x_A: NDArray[np.float64], y_A: NDArray[np.float64]) -> None:
+    """Refuse a position that is there twice: a pick's identity is its position."""
+    seen: set[int] = set()
+    for at, item in enumerate(ids):
+        if item in seen:
+            raise ContractError(
+                f"{name} repeats a position: two picks at ({x_A[at]:.2f}, {y_A[at]:.2f}) Å",
+                expected="each position once, to a hundredth of an Å",
+            )
+        seen.add(item)
 
 
 def _apart(x_A: NDArray[np.float64], y_A: NDArray[np.float64], distance_A: float) -> None:

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from cryoframe.data.ids import digest_facts
@@ -27,6 +28,16 @@ INPUT_KEYS: dict[str, tuple[str, ...]] = {
     "volumes": ("file", "pixel_size_A", "symmetry"),
 }
 SECTIONS = ("run", "plugins", "optics", *INPUT_KEYS, "watch", "stage")
+#: Settings of the microscope that every CTF needs, and the words for them where they are assumed.
+ASSUMED = MappingProxyType(
+    {
+        "voltage_kV": "{:g} kV (but for files that state it)",
+        "cs_mm": "Cs {:g} mm",
+        "amplitude_contrast_frac": "amplitude contrast {:g}",
+    }
+)
+#: More attempts at a time, or larger pixels, are slips of the pen.
+MAX_WORKERS, MAX_PIXEL_A = 4096, 100.0
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
 
 
@@ -44,6 +55,17 @@ class InputConfig:
     gain: Path | None = None
     n_frames_expected: int | None = None
     symmetry: str = "C1"
+
+    def nothing(self) -> str:
+        """Return the words for patterns that match no file; what they do match is named."""
+        found = sorted({name for pattern in self.files for name in glob.glob(pattern, recursive=True)})  # noqa: PTH207
+        what = [f"'{Path(name).name}' is {'a directory' if Path(name).is_dir() else 'no file'}" for name in found[:3]]
+        return f"[{self.kind}] files match nothing: {', '.join(self.files)}" + "".join(f"; {one}" for one in what)
+
+    def instead(self) -> str:
+        """Return what to write where a pattern names a folder."""
+        folders = [pattern for pattern in self.files if Path(pattern).is_dir()]
+        return f"For the files in it write '{folders[0].rstrip('/')}/*'." if folders else ""
 
     def paths(self) -> tuple[tuple[Path, Path], ...]:
         """Return (root, path) of every file that matches now, sorted; the root is the pattern's fixed part."""
@@ -102,6 +124,8 @@ class RunConfig:
     plugin_files: tuple[Path, ...] = ()
     blocked: tuple[str, ...] = ()
     optics: Optics = field(default_factory=Optics)
+    #: Fields of the optics that matter to the images of this run and that the configuration does not state.
+    assumed_optics: tuple[str, ...] = ()
     inputs: tuple[InputConfig, ...] = ()
     watch: WatchConfig = field(default_factory=WatchConfig)
     stages: tuple[StageConfig, ...] = ()
@@ -117,6 +141,12 @@ class RunConfig:
         found = [section for section in self.inputs if section.kind == kind]
         matching = (section for section in found if any(fnmatch.fnmatch(path, pattern) for pattern in section.files))
         return next(matching, found[0] if found else None)
+
+    def optics_remark(self) -> str:
+        """Return a sentence on settings of the microscope that are assumed, or nothing."""
+        said = [words.format(getattr(self.optics, name)) for name, words in ASSUMED.items()]
+        chosen = [text for name, text in zip(ASSUMED, said, strict=True) if name in self.assumed_optics]
+        return f"optics assumed: {', '.join(chosen)}; set [optics]" if chosen else ""
 
     @property
     def watched_kind(self) -> Literal["", "movies", "micrographs"]:
@@ -160,9 +190,12 @@ def from_mapping(
     made = cast("RunConfig", build(RunConfig, values, where=f"{where}: [run]", folder=folder))
     inputs = (_input(kind, table, where, folder) for kind in INPUT_KEYS for table in _tables(content, kind, where))
     stages = (_stage(table, index, where, folder) for index, table in enumerate(_tables(content, "stage", where)))
+    stated = _table(content, "optics", where)
+    of_images = any(section in content for section in ("movies", "micrographs", "watch"))
     config = replace(
         made,
-        optics=build(Optics, _table(content, "optics", where), where=f"{where}: [optics]"),
+        optics=build(Optics, stated, where=f"{where}: [optics]"),
+        assumed_optics=tuple(name for name in ASSUMED if of_images and name not in stated),
         inputs=tuple(inputs),
         watch=_watch(_table(content, "watch", where), where, folder),
         stages=tuple(stages),
@@ -239,6 +272,7 @@ def _check(config: RunConfig, where: str) -> None:
             raise ConfigError(f"{label}: two stages have this id", remedy="Give each [[stage]] its own id.")
         _positive(label, attempts=stage.attempts, timeout_s=stage.timeout_s)
     _positive(f"{where}: [run]", workers=config.workers)
+    _at_most(f"{where}: [run]", MAX_WORKERS, workers=config.workers)
     _positive(f"{where}: [optics]", voltage_kV=config.optics.voltage_kV)
     _positive(f"{where}: [watch]", settle_s=config.watch.settle_s, poll_s=config.watch.poll_s)
     for section in config.inputs:
@@ -248,6 +282,7 @@ def _check(config: RunConfig, where: str) -> None:
             )
         if section.pixel_size_A is not None:
             _positive(f"{where}: [{section.kind}]", pixel_size_A=section.pixel_size_A)
+            _at_most(f"{where}: [{section.kind}]", MAX_PIXEL_A, pixel_size_A=section.pixel_size_A)
     if not 0 <= config.optics.amplitude_contrast_frac <= 1:
         raise ConfigError(
             f"{where}: [optics] amplitude_contrast_frac is {config.optics.amplitude_contrast_frac}", expected="0 to 1"
@@ -258,3 +293,9 @@ def _positive(label: str, **values: float) -> None:
     for key, value in values.items():
         if not value > 0:
             raise ConfigError(f"{label} {key} is {value}", expected="more than 0")
+
+
+def _at_most(label: str, most: float, **values: float) -> None:
+    for key, value in values.items():
+        if value > most:
+            raise ConfigError(f"{label} {key} is {value}", expected=f"at most {most:g}")

@@ -19,9 +19,12 @@ from cryoframe.data.params import (
     type_name,
 )
 from cryoframe.data.typed import build
-from cryoframe.errors import ContractError, nearest
+from cryoframe.errors import ConfigError, ContractError, nearest
+from cryoframe.kernel.discovery import LOCAL_PREFIX
 from cryoframe.kernel.stage import PROJECT, hook_names, stage_specs
 
+#: No parameter of any stage is larger, in whatever unit; infinities and 1e300 are slips.
+MAX_NUMBER = 1e18
 __all__ = [
     "Parameter",
     "check",
@@ -47,6 +50,8 @@ def check(plugin: object, hook: str) -> None:
     found = faults(plugin, hook)
     if found:
         name = getattr(plugin, "__name__", type(plugin).__name__)
+        if name.startswith(LOCAL_PREFIX):  # the name made for a one-file plugin says nothing to who wrote it
+            name = getattr(plugin, "__file__", name)
         raise ContractError(
             f"{name} does not keep the contract of {hook}: " + "; ".join(found),
             remedy=f"`cryoframe schema {hook}` prints the exact signature.",
@@ -92,8 +97,12 @@ def params_from(cls: type, mapping: Mapping[str, object], *, where: str = "param
     Raises
     ------
     ConfigError
-        For an unknown key, naming the nearest, or a value of the wrong type.
+        For an unknown key, naming the nearest, or a value of the wrong type or beyond all reason.
     """
+    for name, value in mapping.items():
+        for number in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(number, (int, float)) and not abs(number) <= MAX_NUMBER:
+                raise ConfigError(f"{where} {name} is {value}", expected=f"a number, of size {MAX_NUMBER:g} at most")
     return build(cls, mapping, where=where, folder=folder)
 
 

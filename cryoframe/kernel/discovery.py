@@ -17,6 +17,8 @@ SECTION_PREFIX = "cryoframe."
 #: Entry points of this hook name hold wrappers (``hookimpl(wrapper=True)``) and surround every implementation.
 WRAPPERS = "wrappers"
 LOCAL = "local file"
+#: What the module names of one-file plugins begin with.
+LOCAL_PREFIX = "cryoframe_local_"
 _TARGET = re.compile(r"^\s*(\w+(?:\.\w+)*(?:\s*:\s*\w+(?:\.\w+)*)?)\s*(?:\[.*\])?\s*$")
 _Row = tuple[str, str, str, str, str]
 
@@ -81,7 +83,7 @@ def local_offers(files: Iterable[Path]) -> tuple[Offer, ...]:
 def module_name(path: Path) -> str:
     """Return the name under which a one-file plugin is imported; it depends on where the file lies."""
     stem = re.sub(r"\W", "_", path.stem)
-    return f"cryoframe_local_{stem}_{digest_bytes(str(path.resolve()).encode())[:8]}"
+    return f"{LOCAL_PREFIX}{stem}_{digest_bytes(str(path.resolve()).encode())[:8]}"
 
 
 def normalise(distribution: str) -> str:

@@ -64,6 +64,13 @@ class RunFinished(Event):
     reason: str
 
 
+class OpticsAssumed(Event):
+    """Work began with settings of the microscope that the configuration does not state; `names` lists those fields."""
+
+    names: str
+    remark: str
+
+
 class RunPaused(Event):
     """Nothing new is started until :class:`RunResumed`."""
 

@@ -92,6 +92,12 @@ class Journal:
             if not rows:
                 return
 
+    def last(self, name: str = "") -> Event | None:
+        """Return the event kept last, of one class if its name is given."""
+        where, values = ("WHERE name=?", [name]) if name else ("", [])
+        rows = self._database.read(f"SELECT name, text FROM events {where} ORDER BY seq DESC LIMIT 1", values)
+        return from_json(str(rows[0][0]), str(rows[0][1])) if rows else None
+
     def last_id(self) -> str:
         """Return the id of the event kept last, or an empty string."""
         rows = self._database.read("SELECT event_id FROM events ORDER BY seq DESC LIMIT 1")

@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from cryoframe.execution.room import is_short
+
 GB, MB = 2**30, 2**20
 RESERVE = "reserve"
 
@@ -33,12 +35,12 @@ class DiskGuard:
     def check(self) -> str:
         """Return why nothing new may begin now; once low, it stays so until there is a fifth more than the mark."""
         free = shutil.disk_usage(self._folder).free
-        if free < self.low_bytes:
+        if free < self.low_bytes:  # said anew each time, with what is free now
             self.reason = (
                 f"only {free / GB:.2f} GB are free for {self._folder}; {self.low_bytes / GB:.2f} GB are wanted"
             )
             self.release()
-        elif not self.reason or free > self.low_bytes * 1.2:
+        elif not is_short(free, self.low_bytes, was_short=bool(self.reason)):
             self.reason = ""
             self._make_reserve(free)
         return self.reason

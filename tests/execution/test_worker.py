@@ -36,6 +36,7 @@ def _message(world: World, stage: str) -> str:
         ("return table.with_columns({'x_A': np.full(len(table), np.nan)})", "outside the micrograph"),
         ("return table.with_columns({'figure_of_merit': np.full(len(table), np.inf)})", "not finite"),
         ("return table.select([0, 0])", "repeats"),
+        ("return table.select([0, 0])", "two picks at ("),
         ("return table.arrow", "returned a Table"),
     ],
 )
@@ -222,3 +223,13 @@ def test_a_file_a_product_names__travels_with_it(tmp_path: Path) -> None:
     found = part_of(str(folder), "")
     assert isinstance(found, AtomicModel)
     assert Path(found.path).read_text(encoding="utf-8") == "data_x\n"
+
+
+def test_a_product_that_is_not_there__is_said_to_be_missing_and_not_damaged(tmp_path: Path) -> None:
+    from cryoframe.errors import Corrupt, Refused
+    from cryoframe.execution.worker_inputs import part_of
+
+    for folder, said in ((tmp_path / "no", "is not there"), (tmp_path, "holds no product")):
+        with pytest.raises(Refused, match=said) as caught:
+            part_of(str(folder), "")
+        assert not isinstance(caught.value, Corrupt)

@@ -154,6 +154,7 @@ def test_an_unknown_key__names_file_section_and_the_nearest(tmp_path: Path, text
         ("[run]\nseed = 'a'\n", "[run] seed is 'a'; expected a whole number"),
         ("[run]\nseed = true\n", "[run] seed is True; expected a whole number"),
         ("[run]\nworkers = 0\n", "workers is 0; expected more than 0"),
+        ("[run]\nworkers = 5000\n", "workers is 5000; expected at most 4096"),
         ("[run]\nexecutor = 'proceses'\n", "did you mean 'processes'"),
         ("[run]\ndevice = 'gpu'\n", "expected auto, cpu, cuda or cuda:n"),
         ("run = 1\n", "expected a table, written [run]"),
@@ -164,6 +165,7 @@ def test_an_unknown_key__names_file_section_and_the_nearest(tmp_path: Path, text
         ("[micrographs]\nfiles = ['x', 3]\n", "files[1] is 3; expected text"),
         ("[micrographs]\npixel_size_A = 1.0\n", "'files' is missing"),
         ("[micrographs]\nfiles = 'x'\npixel_size_A = -1.0\n", "pixel_size_A is -1.0; expected more than 0"),
+        ("[micrographs]\nfiles = 'x'\npixel_size_A = 150\n", "pixel_size_A is 150.0; expected at most 100"),
         ("[particles]\nroot = 'x'\n", "'file' is missing"),
         ("[watch]\nobserver = 'inotify'\n", "expected one of 'auto', 'native', 'polling'"),
         ("[watch]\nmetadata = 'optionel'\n", "did you mean 'optional'"),
@@ -214,3 +216,12 @@ def test_patterns__give_sorted_files_with_the_fixed_part_as_root(tmp_path: Path)
 )
 def test_what_a_watched_file_is__follows_from_the_sections(tmp_path: Path, text: str, kind: str) -> None:
     assert read(tmp_path, text).watched_kind == kind
+
+
+def test_what_is_not_said_of_the_microscope__is_listed_where_images_come_in(tmp_path: Path) -> None:
+    images = "[micrographs]\nfiles = 'x'\n"
+    assert read(tmp_path, images).assumed_optics == ("voltage_kV", "cs_mm", "amplitude_contrast_frac")
+    partly = read(tmp_path, images + "[optics]\nvoltage_kV = 300.0\ncs_mm = 2.7\n")
+    assert partly.assumed_optics == ("amplitude_contrast_frac",)
+    assert partly.optics_remark() == "optics assumed: amplitude contrast 0.1; set [optics]"
+    assert read(tmp_path, "[particles]\nfile = 'x.star'\n").assumed_optics == ()
