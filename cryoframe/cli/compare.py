@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _answers(options: argparse.Namespace, offers: list[Any], plugins: Any, scratch: Path) -> dict[str, list[Attempted]]:
-    from cryoframe.cli.stage import bench_setting, given, settings
+    from cryoframe.cli.stage import arguments_of, bench_setting, given, settings
     from cryoframe.compare.bench import attempt
     from cryoframe.compare.inputs import bind
 
@@ -60,7 +60,8 @@ def _answers(options: argparse.Namespace, offers: list[Any], plugins: Any, scrat
         (scratch / name).mkdir()
     own, shared = _split(options.set, options.names)
     params, optics = settings(shared)
-    items = bind(options.hook, options.files, given(options, optics), scratch / "inputs")
+    asked = arguments_of([plugins.load(offer) for offer in offers])
+    items = bind(options.hook, options.files, given(options, optics), scratch / "inputs", asked=asked)
     found = {}
     for name, offer in zip(options.names, offers, strict=True):
         setting = bench_setting(options, params | settings(own[name])[0], isolate=True)
@@ -106,7 +107,8 @@ def _agreement(a: str, b: str, table: dict[str, list[dict[str, float]]], seed: i
         first, second = zip(*pairs, strict=True)
         result = paired(first, second, seed=seed)
         row = {"a": a, "b": b, "quantity": name, "n": result.n, "mean_a": result.mean_a, "mean_b": result.mean_b}
-        found.append(row | {"b_minus_a": result.median_difference, "low": result.low, "high": result.high})
+        low, high = (result.low, result.high) if result.n > 1 else (None, None)  # one item says nothing of a spread
+        found.append(row | {"b_minus_a": result.median_difference, "low": low, "high": high})
     return found
 
 

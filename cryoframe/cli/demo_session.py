@@ -16,6 +16,7 @@ from cryoframe.data.tables import ParticleTable
 from cryoframe.errors import ConfigError
 from cryoframe.execution.run import Run
 from cryoframe.formats import star_columns
+from cryoframe.records import folders
 from cryoframe.view import plots, sections
 from cryoframe.view.report import Extra
 
@@ -32,7 +33,8 @@ def prepare(folder: Path) -> Path:
     ConfigError
         If the folder is there already and not an earlier demo.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "demo.toml").is_file():
+    folders.made(folder, "--out", remedy="Give another --out.")
+    if any(folder.iterdir()) and not (folder / "demo.toml").is_file():
         raise ConfigError(
             f"folder {folder} is not empty", expected="a new folder or an earlier demo", remedy="Give another --out."
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from cryoframe.errors import CryoframeError, nearest
+from cryoframe.errors import CryoframeError, EnvironmentFault, nearest
 
 #: Each verb is a module of ``cryoframe.cli`` with ``arguments(parser)`` and ``run(options) -> exit code``.
 VERBS = {
@@ -38,9 +38,15 @@ class _Parser(argparse.ArgumentParser):
     """Names the nearest verb where there is none of the name given."""
 
     def error(self, message: str) -> NoReturn:
+        """Say what is wrong, on standard output as JSON as well where that was asked for."""
         given = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         if self.prog == "cryoframe" and given and given not in VERBS:
             message = f"no verb is called '{given}'{nearest(given, VERBS)}"
+        if "--json" in sys.argv:
+            import json
+
+            what = {"class": "ConfigError", "kind": "user", "what": message, "remedy": f"{self.prog} --help"}
+            sys.stdout.write(json.dumps({"error": what}, ensure_ascii=False) + "\n")
         self.exit(EXIT_USER, f"{self.prog}: {message}\n  remedy:   {self.prog} --help\n")
 
 
@@ -75,18 +81,22 @@ def parser(loaded: Iterable[str]) -> argparse.ArgumentParser:
 
 
 def _guarded(options: argparse.Namespace) -> int:
-    from cryoframe.cli.output import complain, describe
+    from cryoframe.cli.output import complain, fail
 
     try:
         return int(import_module(f"cryoframe.cli.{options.verb}").run(options))
     except CryoframeError as error:
-        complain(describe(options.verb, error))
+        fail(options, error)
         return EXIT_USER if error.kind == "user" else EXIT_FAILED
     except KeyboardInterrupt:
         complain(f"cryoframe {options.verb}: interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, which is its right
         sys.stderr.close()
+        return EXIT_FAILED
+    except OSError as error:  # a path nobody foresaw: the system's words are for people, a traceback is not
+        what = error.strerror or str(error) or type(error).__name__
+        fail(options, EnvironmentFault(f"{error.filename}: {what}" if error.filename else what))
         return EXIT_FAILED
 
 

@@ -75,6 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the folder."""
     from cryoframe.kernel.stage import hook_names
+    from cryoframe.records import folders
 
     hook, name = options.hook, options.name
     if hook not in hook_names():
@@ -83,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(f"'{name}' cannot name an implementation", expected="a letter, then letters, digits, _ and -")
     package = re.sub(r"\W", "_", f"{name}_{hook}".lower())
     folder = options.out or Path(package.replace("_", "-"))
-    if folder.exists() and any(folder.iterdir()):
+    folders.made(folder, "--out", remedy="Give another --out.")
+    if any(folder.iterdir()):
         raise ConfigError(f"folder {folder} is not empty", remedy="Give another with --out.")
     files = _files(hook, name, package, like=options.like, bare=options.bare)
     for place, text in files.items():
@@ -102,7 +104,7 @@ def _files(hook: str, name: str, package: str, *, like: str | None, bare: bool) 
     module, origin = "plugin", ""
     if reference is not None:
         module = reference.target.partition(".")[2].replace(".", "/").replace("/", ".") or "plugin"
-        code = _copied(reference, package)
+        code = _copied(reference, package, hook, name)
         doc = f"Started from cryoframe's {reference.name}."
         origin = ORIGIN.format(use=reference.name, version=reference.version)
     else:
@@ -132,7 +134,7 @@ def _reference(hook: str, like: str | None) -> Offer | None:
 
 
 # -- a copy of working code ---------------------------------------------------
-def _copied(offer: Offer, package: str) -> dict[str, str]:
+def _copied(offer: Offer, package: str, hook: str, name: str) -> dict[str, str]:
     """Return the modules an implementation consists of, under the new package's name."""
     old = offer.target.partition(":")[0].partition(".")[0]
     spec = find_spec(old)
@@ -151,7 +153,8 @@ def _copied(offer: Offer, package: str) -> dict[str, str]:
         if place in found or not path.is_file():
             continue
         text = path.read_text(encoding="utf-8")
-        found[place] = re.sub(rf"\b{old}\b", package, text)
+        renamed = text.replace(f"{hook} ``{offer.name}``", f"{hook} ``{name}``")
+        found[place] = re.sub(rf"\b{old}\b", package, renamed)
         waiting += _own_imports(text, module, old)
     return found
 

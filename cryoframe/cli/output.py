@@ -42,6 +42,15 @@ def table(options: argparse.Namespace, columns: Sequence[str], rows: Sequence[Se
     show(columns, rows)
 
 
+def fail(options: argparse.Namespace, error: CryoframeError) -> None:
+    """Say why a command failed: on standard error for people, and with ``--json`` on standard output for programs."""
+    complain(describe(options.verb, error))
+    if getattr(options, "json", False):
+        facts = {"class": type(error).__name__, "kind": error.kind, "what": error.what}
+        more = {name: getattr(error, name, "") for name in ("path", "where", "expected", "remedy")}
+        emit({"error": facts | {name: value for name, value in more.items() if value}})
+
+
 def describe(verb: str, error: CryoframeError) -> str:
     """Return an error as people read it: what was wrong, what was expected, what to do."""
     place = ", ".join(part for part in (getattr(error, "path", ""), getattr(error, "where", "")) if part)

@@ -19,12 +19,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List, or with --all, --stage or --item queue again; the next `cryoframe run` or `watch` takes it up."""
+    from cryoframe.execution.attempts import kept_tracebacks
+
     folder = folder_of(options.where)
     with looking_into(folder) as (state, _):
+        _require_stage(options.stage, [task.stage_id for task in state.tasks()])
         tasks = [task for task in state.tasks(options.stage, "given_up") if options.item in (None, task.item_id)]
     if not (options.all or options.stage or options.item):
-        rows = [[task.stage_id, task.item_id, task.attempts, task.error_class, task.message] for task in tasks]
-        table(options, ["stage", "item", "attempts", "class", "message"], rows)
+        kept = kept_tracebacks(folder, tasks)
+        rows = [
+            [t.stage_id, t.item_id, t.attempts, t.error_class, t.message, kept.get(f"{t.stage_id} {t.item_id}")]
+            for t in tasks
+        ]
+        table(options, ["stage", "item", "attempts", "class", "message", "traceback"], rows)
         if not options.json:
             say(f"{len(tasks)} given up" + ("; `--all` queues them again" if tasks else ""))
         return 0
@@ -34,6 +41,15 @@ def run(options: argparse.Namespace) -> int:
     else:
         say(f"{len(tasks)} queued again; `cryoframe run` or `cryoframe watch` takes them up")
     return 0
+
+
+def _require_stage(name: str | None, stages: list[str]) -> None:
+    from cryoframe.errors import ConfigError, nearest
+
+    known = list(dict.fromkeys(stages))
+    if name is not None and name not in known:
+        expected = f"one of {', '.join(known)}" if known else ""
+        raise ConfigError(f"no stage of this run is called '{name}'{nearest(name, known)}", expected=expected)
 
 
 def _queue(tasks: list[tuple[str, str]], folder: object) -> None:

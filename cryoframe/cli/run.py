@@ -13,6 +13,9 @@ from cryoframe.cli.output import complain, emit, json_flag, say
 if TYPE_CHECKING:
     from cryoframe.kernel.config import RunConfig
 
+#: So many rejected files are listed without being asked for.
+MAX_REJECTED = 20
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -35,9 +38,11 @@ def run(options: argparse.Namespace) -> int:
     from cryoframe.execution.run import Run
     from cryoframe.view.live import live_progress
 
+    check_report(options.report)
     with Run.open(changed(options)) as opened:
+        remark(opened.config, options)
         for line in opened.plan().explain():
-            complain(line) if not options.quiet and line.startswith(("problem", "  note")) else None
+            complain(line) if not options.quiet and line.startswith("  note") else None
         with nullcontext() if options.quiet else live_progress(opened.bus):
             opened.execute()
         if options.report:
@@ -53,16 +58,34 @@ def changed(options: argparse.Namespace) -> RunConfig:
     import dataclasses
 
     from cryoframe.errors import ConfigError
-    from cryoframe.kernel.config import load
+    from cryoframe.kernel.config import MAX_WORKERS, load
     from cryoframe.kernel.device import check_name
 
     config = load(options.config)
     given = {name: getattr(options, name) for name in ("workers", "executor", "device")}
-    if given["workers"] is not None and given["workers"] < 1:
-        raise ConfigError(f"--workers is {given['workers']}", expected="more than 0")
+    if given["workers"] is not None and not 1 <= given["workers"] <= MAX_WORKERS:
+        raise ConfigError(f"--workers is {given['workers']}", expected=f"more than 0 and at most {MAX_WORKERS}")
     if given["device"] is not None:
         check_name(given["device"])
     return dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def check_report(path: Path | None) -> None:
+    """Refuse a report that could not be written, before the work and not after it."""
+    from cryoframe.errors import ConfigError
+    from cryoframe.records import folders
+
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"--report: '{path}' is a directory", expected="the name of a file, e.g. report.html")
+    folders.made(path.absolute().parent, "--report", remedy="Give another file.")
+
+
+def remark(config: RunConfig, options: argparse.Namespace) -> None:
+    """Say at the beginning what is assumed of the microscope."""
+    if not options.quiet and (text := config.optics_remark()):
+        complain(f"remark: {text}")
 
 
 def in_order(status: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
@@ -90,5 +113,13 @@ def write(status: dict[str, Any]) -> None:
     names = sorted({name for counts in status["tasks"].values() for name in counts})
     if names:
         show(["stage", *names], [[stage, *(counts.get(n) for n in names)] for stage, counts in status["tasks"].items()])
+    for text in status["remarks"]:
+        say(f"remark: {text}")
     for stage, item, reason in status["given_up"]:
         complain(f"given up: {stage} {item}: {reason}")
+        if path := status["tracebacks"].get(f"{stage} {item}"):
+            complain(f"  see {path}")
+    for entry in status["rejected"][:MAX_REJECTED]:
+        complain(f"rejected: {entry['path']}: {entry['reason']}")
+    if (more := len(status["rejected"]) - MAX_REJECTED) > 0:
+        complain(f"rejected: {more} more; `cryoframe status --rejected` lists all")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cryoframe.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cryoframe.records.events import Event
     from cryoframe.records.state import State
     from cryoframe.records.store import Store
 
@@ -76,6 +77,31 @@ def looking_into(folder: Path) -> Iterator[tuple[State, Store]]:
     database = Database.open(folder / DATABASE, read_only=True)
     try:
         yield State(database), Store(folder)
+    finally:
+        database.close()
+
+
+def name_of(folder: Path) -> str:
+    """Return what the run is called, as whoever was at it last called it."""
+    event = _last(folder, "RunOpened")
+    return str(event.run_id) if event is not None else folder.resolve().name
+
+
+def remarks(folder: Path) -> list[str]:
+    """Return what was assumed when work was begun last."""
+    event, opened = _last(folder, "OpticsAssumed"), _last(folder, "RunOpened")
+    if event is None or (opened is not None and event.event_id < opened.event_id):
+        return []
+    return [str(getattr(event, "remark", ""))]
+
+
+def _last(folder: Path, name: str) -> Event | None:
+    from cryoframe.records.database import Database
+    from cryoframe.records.journal import Journal
+
+    database = Database.open(folder / DATABASE, read_only=True)
+    try:
+        return Journal(database).last(name)
     finally:
         database.close()
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryoframe.cli import numbers
 from cryoframe.cli.output import complain, emit, json_flag, say
 from cryoframe.errors import ConfigError
 
 if TYPE_CHECKING:
     from cryoframe.compare.bench import Attempted
     from cryoframe.compare.inputs import Bound, Given
+    from cryoframe.kernel.plugins import Plugin
 
 EPILOG = """
 FILES are bound to the stage's arguments by type: movies and micrographs (MRC, TIFF, EER, PNG), STAR files (particles,
@@ -41,17 +43,32 @@ def input_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say more of the files and of the call."""
     add = parser.add_argument
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter, or optics.KEY=VALUE")
-    add("--pixel-size", type=float, metavar="Å", help="pixel size where a file states none or a wrong one")
-    add("--dose", type=float, default=0.0, metavar="e/Å²", help="dose of a micrograph, or of one frame of a movie")
+    add(
+        "--pixel-size",
+        type=numbers.pixel_size_A,
+        metavar="Å",
+        help="pixel size where a file states none or a wrong one",
+    )
+    add(
+        "--dose",
+        type=numbers.not_negative,
+        default=0.0,
+        metavar="e/Å²",
+        help="dose of a micrograph, or of one frame of a movie",
+    )
     add("--gain", default="", metavar="FILE", help="gain reference of movies")
     add("--symmetry", default="C1", help="of maps")
     add("--root", type=Path, metavar="DIR", help="where names of stacks in STAR files start")
     add("--plugin-file", type=Path, action="append", default=[], metavar="FILE", help="a one-file plugin")
-    add("--seed", type=int, default=0, help="of randomness and half-sets")
-    add("--threads", type=int, default=1, help="threads the stage may use")
+    add("--seed", type=numbers.seed, default=0, help="of randomness and half-sets")
+    add("--threads", type=numbers.n_threads, default=1, help="threads the stage may use")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:n")
-    add("--timeout", type=float, default=0.0, metavar="s", help="end a call after this time")
-    add("--isolate", action="store_true", help="run each call in a process of its own")
+    add("--timeout", type=numbers.not_negative, default=0.0, metavar="s", help="end a call after this time")
+    add(
+        "--isolate",
+        action="store_true",
+        help="run each call in a process of its own; else in this one, which a crash takes along",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -67,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
         scratch = Path(made)
         (scratch / "inputs").mkdir()
         (scratch / "calls").mkdir()
-        items = bind(options.hook, options.files, given(options, optics), scratch / "inputs")
+        asked = arguments_of([plugins.load(offer)])
+        items = bind(options.hook, options.files, given(options, optics), scratch / "inputs", asked=asked)
         _check_target(options, items)
         setting = bench_setting(options, params)
         for item in items:
@@ -86,6 +104,14 @@ def collection(options: argparse.Namespace) -> Any:
     from cryoframe.kernel.plugins import Plugins
 
     return Plugins((*scan(), *local_offers(options.plugin_file)))
+
+
+def arguments_of(plugins: Sequence[Plugin]) -> set[str]:
+    """Return the arguments that the functions of any of the implementations have."""
+    import inspect
+
+    functions = [getattr(plugin.module, plugin.offer.hook) for plugin in plugins]
+    return {name for function in functions for name in inspect.signature(function).parameters}
 
 
 def settings(pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -148,10 +174,15 @@ def bench_setting(options: argparse.Namespace, params: dict[str, Any], *, isolat
 
 
 def _check_target(options: argparse.Namespace, items: Sequence[Bound]) -> None:
-    """Refuse before the work, not after it."""
+    """Refuse before the work, not after it; the folders are made."""
+    from cryoframe.records import folders
+
     for item in items:
         target = _target(options, item, many=len(items) > 1)
-        if target is not None and not options.force and target.exists() and any(target.iterdir()):
+        if target is None:
+            continue
+        folders.made(target, "--out", remedy="Give another --out.")
+        if not options.force and any(target.iterdir()):
             raise ConfigError(f"folder {target} is not empty", remedy="Give another --out, or --force.")
 
 
@@ -170,6 +201,8 @@ def _record(done: Attempted, item: Bound, options: argparse.Namespace, *, many: 
             pixel = _micrograph_pixel(item)
             record["out"] = str(place(done.product, target, force=options.force, micrograph_pixel_size_A=pixel))
         record["product"] = summary(done.product)
+    elif (made := _target(options, item, many=many)) is not None and not any(made.iterdir()):
+        made.rmdir()  # it was made to see whether it can be
     return record
 
 

@@ -6,15 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cryoframe.cli.output import emit, json_flag, say
-from cryoframe.cli.runs import folder_of, in_charge, looking_into, run_argument
+from cryoframe.cli.output import complain, emit, json_flag, say
+from cryoframe.cli.runs import folder_of, in_charge, looking_into, name_of, remarks, run_argument
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     run_argument(parser)
     parser.add_argument("--verify", action="store_true", help="compare every stored product with its digest")
-    parser.add_argument("--rejected", action="store_true", help="list the files that cannot be used, with the reason")
+    parser.add_argument(
+        "--rejected", action="store_true", help="list every file that cannot be used, not the first 20 only"
+    )
     json_flag(parser)
 
 
@@ -30,27 +32,38 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         emit(facts)
         return int(bool(damage))
-    from cryoframe.cli.run import write
+    from cryoframe.cli.run import MAX_REJECTED, write
 
     write(facts)
     say(f"in charge: {facts['in_charge'] or 'nobody; `cryoframe run` or `cryoframe watch` goes on from here'}")
-    for entry in facts["rejected"] if options.rejected else ():
-        say(f"rejected: {entry['path']}: {entry['reason']}")
+    for entry in facts["rejected"][MAX_REJECTED:] if options.rejected else ():
+        complain(f"rejected: {entry['path']}: {entry['reason']}")
     for line in damage:
         say(f"damaged: {line}")
     return int(bool(damage))
 
 
 def _facts(folder: Path, *, verify: bool) -> tuple[dict[str, Any], list[str]]:
+    from cryoframe.execution.attempts import kept_tracebacks
+
     with looking_into(folder) as (state, store):
         damage = [f"{problem.path}: {problem.what}" for problem in store.verify()] if verify else []
+        holder, given_up = in_charge(folder), state.tasks(status="given_up")
         facts: dict[str, Any] = {
-            "name": folder.resolve().name,
+            "name": name_of(folder),
             "folder": str(folder),
-            "in_charge": in_charge(folder),
+            "in_charge": holder,
             "files": state.file_counts(),
-            "tasks": state.task_counts(),
-            "given_up": [(task.stage_id, task.item_id, task.message) for task in state.tasks(status="given_up")],
+            "tasks": state.task_counts() if holder else _ended(state.task_counts()),
+            "given_up": [(task.stage_id, task.item_id, task.message) for task in given_up],
+            "tracebacks": kept_tracebacks(folder, given_up),
+            "remarks": remarks(folder),
             "rejected": [{"path": row.path, "reason": row.reason} for row in state.files("rejected")],
         }
     return facts | ({"damage": damage} if verify else {}), damage
+
+
+def _ended(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the counts of a run nobody is at: what was running was interrupted."""
+    words = {"running": "interrupted"}
+    return {stage: {words.get(name, name): n for name, n in by.items()} for stage, by in counts.items()}

@@ -6,6 +6,7 @@ import argparse
 from contextlib import nullcontext
 from pathlib import Path
 
+from cryoframe.cli import numbers
 from cryoframe.cli.output import json_flag
 from cryoframe.errors import ConfigError
 
@@ -16,28 +17,33 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("config", type=Path, metavar="FILE.toml", help="the configuration, with a [watch] section")
     change_flags(parser)
-    parser.add_argument("--until-idle", type=float, metavar="s", help="end when nothing has changed for so long")
+    parser.add_argument(
+        "--until-idle", type=numbers.not_negative, metavar="s", help="end when nothing has changed for so long"
+    )
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the report here at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     json_flag(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Watch; 1 when something was given up or refused."""
-    from cryoframe.cli.run import changed, conclude, in_order
+    """Watch; 0 after a signal, which is the usual end; else, once idle, 1 when something was given up or refused."""
+    from cryoframe.cli.run import changed, check_report, conclude, in_order, remark
     from cryoframe.execution.run import Run
     from cryoframe.view.live import live_progress
-    from cryoframe.watch.daemon import watch
+    from cryoframe.watch.daemon import watch_until_stopped
 
     config = changed(options)
     if not config.watch.folders:
         raise ConfigError(f"{options.config} watches no folder", remedy='Add [watch] with folder = "…".')
+    check_report(options.report)
     with Run.open(config) as opened:
+        remark(config, options)
         with nullcontext() if options.quiet else live_progress(opened.bus):
-            watch(opened, until_idle_s=options.until_idle)
+            stopped = watch_until_stopped(opened, until_idle_s=options.until_idle)
         if options.report:
             from cryoframe.view.report import write_report
 
             write_report(opened, options.report)
         status = in_order(opened.status(), [stage.id for stage in config.stages])
-    return conclude(status, options)
+    failed = conclude(status, options)
+    return 0 if stopped else failed

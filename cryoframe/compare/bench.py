@@ -11,6 +11,7 @@ from typing import Any
 
 from cryoframe.compare.inputs import Bound
 from cryoframe.errors import ConfigError
+from cryoframe.execution.attempts import bounded
 from cryoframe.execution.executor import TRACEBACK, Executor, Inline, Job, Outcome
 from cryoframe.execution.processes import Processes
 from cryoframe.formats import products
@@ -148,7 +149,7 @@ def _one(
     made = None if outcome.error_class else folder / "product"
     spent = (outcome.seconds, outcome.cpu_s, outcome.peak_MB)
     return Attempted(
-        offer, item.item_id, made, *spent, outcome.error_class, outcome.message, trace, dict(voice.metrics)
+        offer, item.item_id, made, *spent, outcome.error_class, bounded(outcome.message), trace, dict(voice.metrics)
     )
 
 

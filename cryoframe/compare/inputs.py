@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +69,9 @@ class _File:
         return next((place for place in (path, path / "product") if (place / products.MANIFEST).is_file()), None)
 
 
-def bind(hook: str, files: Sequence[str], given: Given, scratch: Path) -> list[Bound]:
+def bind(
+    hook: str, files: Sequence[str], given: Given, scratch: Path, *, asked: Collection[str] | None = None
+) -> list[Bound]:
     """Bind files to the arguments of a stage.
 
     Parameters
@@ -82,6 +84,8 @@ def bind(hook: str, files: Sequence[str], given: Given, scratch: Path) -> list[B
         What the files do not say.
     scratch
         Where imported products are written.
+    asked
+        The arguments that the implementation's function has; the others may be left out. All when None.
 
     Returns
     -------
@@ -94,7 +98,13 @@ def bind(hook: str, files: Sequence[str], given: Given, scratch: Path) -> list[B
     """
     if hook not in stage_specs():
         raise ConfigError(f"no stage hook is called '{hook}'{nearest(hook, stage_specs())}")
-    return _Binder(stage_specs()[hook], [_named(text, stage_specs()[hook]) for text in files], given, scratch).bound()
+    spec = stage_specs()[hook]
+    if asked is not None:
+        consumes = (
+            dataclasses.replace(item, optional=item.optional or item.name not in asked) for item in spec.consumes
+        )
+        spec = dataclasses.replace(spec, consumes=tuple(consumes))
+    return _Binder(spec, [_named(text, spec) for text in files], given, scratch).bound()
 
 
 def _named(text: str, spec: StageSpec) -> _File:
@@ -105,6 +115,11 @@ def _named(text: str, spec: StageSpec) -> _File:
     if not file.path.exists():
         spelt = ", ".join(f"{name}=PATH" for name in known)
         raise ConfigError(f"there is no file '{file.path}'", expected=f"a path, or {spelt}")
+    if file.product is None and not file.path.is_file():
+        what = "a directory without a product in it" if file.path.is_dir() else "no regular file"
+        raise ConfigError(
+            f"'{file.path}' is {what}", expected="a file, or a folder that an earlier `cryoframe stage` wrote"
+        )
     return file
 
 
@@ -158,12 +173,13 @@ class _Binder:
         refs = []
         for wanted in self.spec.consumes:
             files = taken[wanted.name]
+            if not files and wanted.optional:
+                continue
             if len(files) not in (1, n_items):
                 raise ConfigError(
                     f"{len(files)} files for '{wanted.name}' of {n_items} items", expected=f"1 or {n_items}"
                 )
-            if files:
-                refs.append(self._ref(wanted, files[index if len(files) == n_items else 0], item_id))
+            refs.append(self._ref(wanted, files[index if len(files) == n_items else 0], item_id))
         return Bound(item_id, _digest(item), tuple(refs))
 
     def _set_ref(self, wanted: Input, files: list[_File]) -> InputRef:
@@ -179,7 +195,7 @@ class _Binder:
             part = fields_giving(products.kind_of(file.product), kind)
             if not part:
                 raise ConfigError(f"'{file.path}' is a {products.kind_of(file.product)}", expected=f"a {kind}")
-            return InputRef(wanted.name, kind, (str(file.product),), part[0], many=wanted.many)
+            return InputRef(wanted.name, kind, (str(file.product.absolute()),), part[0], many=wanted.many)
         if kind in RAW:
             raw = RawFile(file.path.name, str(file.path.absolute()), self.given.facts())
             return InputRef(wanted.name, kind, raw=(raw,), many=wanted.many)

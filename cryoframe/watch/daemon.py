@@ -69,6 +69,18 @@ def watch(
     on_tick: Callable[[Tick], None] | None = None,
     guard: DiskGuard | None = None,
 ) -> int:
+    """Watch as :func:`watch_until_stopped` does, and return the exit status of a process that does nothing else: 0."""
+    watch_until_stopped(run, until_idle_s=until_idle_s, on_tick=on_tick, guard=guard)
+    return 0
+
+
+def watch_until_stopped(
+    run: Run,
+    *,
+    until_idle_s: float | None = None,
+    on_tick: Callable[[Tick], None] | None = None,
+    guard: DiskGuard | None = None,
+) -> bool:
     """Watch the configured folders and process what lands, until SIGTERM or SIGINT.
 
     Parameters
@@ -84,7 +96,7 @@ def watch(
 
     Returns
     -------
-    The process's exit status: 0 after a signal or when all is done.
+    Whether a signal ended it; else it was idle.
 
     Raises
     ------
@@ -98,7 +110,7 @@ def watch(
             daemon.loop(until_idle_s)
         finally:
             daemon.close()
-    return 0
+    return daemon.stopping
 
 
 class Daemon:
@@ -125,6 +137,11 @@ class Daemon:
         self._last_scan_s = 0.0
         self._stopping = False
         self.on_tick: Callable[[Tick], None] | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping
 
     def stop(self) -> None:
         """End the loop soon, in good order."""

@@ -115,3 +115,10 @@ def test_what_cannot_be_made__is_refused(words: tuple[str, ...], message: str, c
     done = cli("new", "stage", *words)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_copy__goes_by_its_new_name_in_its_own_words(cli: Cli, tmp_path: Path) -> None:
+    cli("new", "stage", "pick_particles", "acme", "--like", "blob", "--out", "made")
+    texts = [path.read_text() for path in (tmp_path / "made" / "acme_pick_particles").rglob("*.py")]
+    assert any("pick_particles ``acme``" in text for text in texts)
+    assert not any("pick_particles ``blob``" in text for text in texts)
