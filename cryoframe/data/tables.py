@@ -198,6 +198,14 @@ class Table:
             arrow = arrow.append_column(field, values) if at < 0 else arrow.set_column(at, field, values)
         return type(self)(arrow)
 
+    def ordered_like(self, other: Self) -> Self:
+        """Return the rows that `other` has too, in the order of `other`, by key."""
+        import numpy as np
+
+        place = {item: row for row, item in enumerate(self.column(self.schema.key).tolist())}
+        rows = [place[item] for item in other.column(self.schema.key).tolist() if item in place]
+        return self.select(np.array(rows, dtype=np.int64))
+
     # -- checking and keeping ------------------------------------------------------------------------------
     def check(self, *, partial: bool = False) -> None:
         """Check the table against its schema: groups whole, types right, key unique.

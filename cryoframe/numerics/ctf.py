@@ -7,6 +7,7 @@ zero frequency without a phase plate. Δf = ½(U + V) + ½(U − V) cos 2(θ −
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -303,6 +304,50 @@ def ctf_half(
         envelope=envelope,
         aberrations=aberrations,
     ).astype(xp.float32)
+
+
+def ctf_of_groups(
+    n: int,
+    pixel_size_A: float,
+    *,
+    groups: npt.NDArray[np.generic],
+    optics: Mapping[str, tuple[float, float, float]],
+    columns: Mapping[str, Reals],
+) -> F32:
+    """CTFs of particles of several optics groups in the centred half layout.
+
+    Parameters
+    ----------
+    n, pixel_size_A
+        Box size [px] and pixel size.
+    groups
+        `(m,)` name of each particle's optics group.
+    optics
+        Voltage [kV], Cs [mm] and amplitude contrast of each group.
+    columns
+        ``defocus_u_A, defocus_v_A, defocus_angle_deg, phase_shift_deg``, `(m,)` each.
+
+    Returns
+    -------
+    `(m, n, n//2+1)` float32.
+    """
+    names = groups.astype(str)
+    values = np.empty((len(names), n, n // 2 + 1), dtype=np.float32)
+    for group in np.unique(names):
+        rows = np.flatnonzero(names == group)
+        voltage_kV, cs_mm, amplitude_contrast = optics[str(group)]
+        values[rows] = ctf_half(
+            n,
+            pixel_size_A,
+            voltage_kV=voltage_kV,
+            cs_mm=cs_mm,
+            amplitude_contrast=amplitude_contrast,
+            defocus_u_A=columns["defocus_u_A"][rows],
+            defocus_v_A=columns["defocus_v_A"][rows],
+            defocus_angle_deg=columns["defocus_angle_deg"][rows],
+            phase_shift_deg=columns["phase_shift_deg"][rows],
+        )
+    return values
 
 
 def aberration_half(

@@ -61,7 +61,10 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
     """
     if not len(stack.particles):
         raise InvalidInput("no particles to classify", expected="a stack of at least one")
-    given, stack = stack.particles, _usable(stack, ctx)
+    given = stack.particles
+    stack, not_finite = stack.finite_by_identity()
+    if not_finite:
+        ctx.drop(not_finite, "its image holds values that are not finite numbers")
     n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
     n_classes = min(params.n_classes, len(stack.particles))
     ctfs, mask = _ctfs(stack), _mask(n, pixel, params)
@@ -91,24 +94,7 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
         averages, ssnr = average(images, found, wanted, r_max=1.3 * sampling.r_max)
     ctx.report(total, total, f"{len(averages)} classes")
     result = _products(stack, averages * mask, ssnr, found)
-    return replace(result, particles=_in_order_of(given, result.particles))
-
-
-def _usable(stack: ParticleStack, ctx: StageContext) -> ParticleStack:
-    """Particles with finite images in the order of their identities, so that the order they come in does not matter."""
-    ids = np.asarray(stack.particles.column("particle_id"))
-    finite = np.array([bool(np.isfinite(image).all()) for image in stack.images], dtype=bool)
-    if not finite.all():
-        ctx.drop([int(item) for item in ids[~finite]], "its image holds values that are not finite numbers")
-    rows = np.argsort(ids, kind="stable")
-    rows = rows[finite[rows]]
-    images = np.asarray(stack.images, dtype=np.float32)[rows]
-    return replace(stack, images=images, particles=stack.particles.select(rows))
-
-
-def _in_order_of(given: ParticleTable, result: ParticleTable) -> ParticleTable:
-    place = {int(item): row for row, item in enumerate(result.column("particle_id"))}
-    return result.select(np.array([place[int(i)] for i in given.column("particle_id") if int(i) in place], dtype=int))
+    return replace(result, particles=result.particles.ordered_like(given))
 
 
 def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int) -> None:
@@ -173,30 +159,14 @@ def _within(found: Assignment, n: int, pixel_size_A: float, params: Params) -> A
 
 
 def _ctfs(stack: ParticleStack) -> Array:
-    n, particles = int(stack.images.shape[-1]), stack.particles
-    values = np.ones((len(particles), n, n // 2 + 1), dtype=np.float32)
-    if not particles.has("ctf"):
-        return values
-    groups = np.asarray(particles.column("optics_group")).astype(str)
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
-        optics = stack.optics_of(str(group))
-        u, v, angle, phase = (
-            particles.floats(name)[rows]
-            for name in ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
-        )
-        values[rows] = ctf.ctf_half(
-            n,
-            stack.pixel_size_A,
-            voltage_kV=optics.voltage_kV,
-            cs_mm=optics.cs_mm,
-            amplitude_contrast=optics.amplitude_contrast_frac,
-            defocus_u_A=u,
-            defocus_v_A=v,
-            defocus_angle_deg=angle,
-            phase_shift_deg=phase,
-        )
-    return values
+    n = int(stack.images.shape[-1])
+    optics = {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics}
+    names = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
+    if not stack.particles.has("ctf"):
+        return np.ones((len(stack.particles), n, n // 2 + 1), dtype=np.float32)
+    columns = {name: stack.particles.floats(name) for name in names}
+    groups = stack.particles.column("optics_group")
+    return ctf.ctf_of_groups(n, stack.pixel_size_A, groups=groups, optics=optics, columns=columns)
 
 
 def _products(stack: ParticleStack, averages: Array, ssnr: Array, found: Assignment) -> Classes2D:

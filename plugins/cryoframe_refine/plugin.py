@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe import Mask, ParticleStack, ParticleTable, Refinement, StageContext, Volume, hookimpl
+from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, filters, fsc, masks, reconstruction
 from cryoframe.numerics.bounds import check_bounds
@@ -70,7 +70,10 @@ def refine_3d(
     Gold standard: Scheres & Chen, Nat. Methods 9, 853 (2012), doi:10.1038/nmeth.2115. MAP reconstruction: Scheres,
     J. Struct. Biol. 180, 519 (2012), doi:10.1016/j.jsb.2012.09.006.
     """
-    given, stack = stack.particles, _usable(stack, ctx)
+    given = stack.particles
+    stack, not_finite = stack.finite_by_identity()
+    if not_finite:
+        ctx.drop(not_finite, "its image holds values that are not finite numbers")
     geometry = _geometry(stack, reference, mask, params)
     halves = _halves(stack, reference, geometry, params)
     progress = _Progress(params.initial_low_pass_A, [])
@@ -112,7 +115,7 @@ def refine_3d(
     result = assemble(stack, halves, sums, geometry=geometry, rows=progress.rows, provenance=reference.provenance)
     _tell(result, ctx)
     ctx.metric("cpu_s", time.process_time() - started, "s")
-    return replace(result, particles=_in_order_of(given, result.particles))
+    return replace(result, particles=result.particles.ordered_like(given))
 
 
 def _tell(result: Refinement, ctx: StageContext) -> None:
@@ -124,23 +127,6 @@ def _tell(result: Refinement, ctx: StageContext) -> None:
             f"the masked FSC never falls below 0.143: {reached.resolution_A:.2f} Å is at Nyquist, set by the pixel and "
             "not by the data; extract with smaller pixels to see what the data hold"
         )
-
-
-def _usable(stack: ParticleStack, ctx: StageContext) -> ParticleStack:
-    """Particles with finite images in the order of their identities, so that the order they come in does not matter."""
-    ids = np.asarray(stack.particles.column("particle_id"))
-    finite = np.array([bool(np.isfinite(image).all()) for image in stack.images], dtype=bool)
-    if not finite.all():
-        ctx.drop([int(item) for item in ids[~finite]], "its image holds values that are not finite numbers")
-    rows = np.argsort(ids, kind="stable")
-    rows = rows[finite[rows]]
-    images = np.asarray(stack.images, dtype=np.float32)[rows]
-    return replace(stack, images=images, particles=stack.particles.select(rows))
-
-
-def _in_order_of(given: ParticleTable, result: ParticleTable) -> ParticleTable:
-    place = {int(item): row for row, item in enumerate(result.column("particle_id"))}
-    return result.select(np.array([place[int(i)] for i in given.column("particle_id") if int(i) in place], dtype=int))
 
 
 def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int) -> None:
@@ -202,28 +188,11 @@ def _halves(stack: ParticleStack, reference: Volume, geometry: Geometry, params:
 
 def _ctfs(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> F32:
     n = int(stack.images.shape[-1])
-    particles = stack.particles
-    groups = np.asarray(particles.column("optics_group"))[rows]
-    values = np.empty((len(rows), n, n // 2 + 1), dtype=np.float32)
-    for group in np.unique(groups.astype(str)):
-        members = np.flatnonzero(groups == group)
-        optics = stack.optics_of(str(group))
-        u, v, angle, phase = (
-            particles.floats(name)[rows[members]]
-            for name in ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
-        )
-        values[members] = ctf.ctf_half(
-            n,
-            stack.pixel_size_A,
-            voltage_kV=optics.voltage_kV,
-            cs_mm=optics.cs_mm,
-            amplitude_contrast=optics.amplitude_contrast_frac,
-            defocus_u_A=u,
-            defocus_v_A=v,
-            defocus_angle_deg=angle,
-            phase_shift_deg=phase,
-        )
-    return values
+    optics = {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics}
+    names = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
+    columns = {name: stack.particles.floats(name)[rows] for name in names}
+    groups = stack.particles.column("optics_group")[rows]
+    return ctf.ctf_of_groups(n, stack.pixel_size_A, groups=groups, optics=optics, columns=columns)
 
 
 def _change(before: list[Half], after: list[Half], geometry: Geometry) -> tuple[float, float]:

@@ -250,3 +250,11 @@ def test_a_schema__describes_itself_as_json() -> None:
         assert described["schema"] == table.schema.label
         columns = {name for group in described["groups"].values() for name in group}
         assert columns == set(table.schema.columns)
+
+
+def test_ordered_like__follows_the_other_table_and_leaves_out_what_it_lacks() -> None:
+    mine = ParticleTable.from_columns(
+        {"particle_id": np.array([5, 2**63 + 1, 7], dtype=np.uint64), "psi_deg": [1.0, 2.0, 3.0]}
+    )
+    other = ParticleTable.from_columns({"particle_id": np.array([7, 9, 2**63 + 1], dtype=np.uint64)})
+    assert mine.ordered_like(other).column("psi_deg").tolist() == [3.0, 2.0]
