@@ -19,7 +19,7 @@ from cryoframe.data.params import (
     type_name,
 )
 from cryoframe.data.typed import build
-from cryoframe.errors import ConfigError, ContractError, nearest
+from cryoframe.errors import ConfigError, ContractError, InvalidInput, nearest
 from cryoframe.kernel.discovery import LOCAL_PREFIX
 from cryoframe.kernel.stage import PROJECT, hook_names, stage_specs
 
@@ -103,7 +103,10 @@ def params_from(cls: type, mapping: Mapping[str, object], *, where: str = "param
         for number in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(number, (int, float)) and not abs(number) <= MAX_NUMBER:
                 raise ConfigError(f"{where} {name} is {value}", expected=f"a number, of size {MAX_NUMBER:g} at most")
-    return build(cls, mapping, where=where, folder=folder)
+    try:
+        return build(cls, mapping, where=where, folder=folder)
+    except InvalidInput as error:  # the class itself refuses the value
+        raise ConfigError(f"{where}: {error.what}", expected=error.expected, remedy=error.remedy) from error
 
 
 def _spec(hook: str) -> Callable[..., object]:

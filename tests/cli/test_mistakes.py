@@ -137,6 +137,19 @@ def test_a_parameter_beyond_all_reason__is_refused(value: str, cli: Cli, microgr
     refused(done, "defocus_A", "of size 1e+18 at most")
 
 
+def test_a_parameter_that_Params_refuses__is_the_users_mistake(
+    cli: Cli, micrograph: Make, facility: Path, own: list[str]
+) -> None:
+    check = (
+        "    def __post_init__(self) -> None:\n        if self.n < 1:\n"
+        "            raise InvalidInput(f'n is {self.n}', expected='1 or more')\n\n\n@hookimpl\ndef estimate_ctf"
+    )
+    text = facility.read_text().replace("import Corrupt", "import Corrupt, InvalidInput")
+    facility.write_text(text.replace("@hookimpl\ndef estimate_ctf", check, 1))
+    done = cli("stage", "estimate_ctf", "facility", micrograph("m"), "--set", "n=0", *own)
+    refused(done, "n is 0", "1 or more")
+
+
 def test_plan__refuses_the_parameters_that_run_refuses(cli: Cli, configuration: Path) -> None:
     configuration.write_text(configuration.read_text().replace("trip =", "tripp ="))
     for verb in ("plan", "run"):
