@@ -12,8 +12,8 @@ from pathlib import Path
 from cryoframe.cli.output import json_flag, table
 
 Finding = tuple[str, str, str]
-#: External programs that wrappers and comparisons use; none is needed.
-PROGRAMS = ("relion_refine", "ctffind", "MotionCor3", "topaz", "cryolo_predict.py")
+#: Programs that the wrappers shipped with cryoframe run; none is needed.
+PROGRAMS = ("relion_run_motioncorr",)
 LIBRARIES = (
     "numpy",
     "scipy",

@@ -126,6 +126,22 @@ def test_doctor__finds_libraries_discovery_and_device(cli: Cli) -> None:
     assert found["CUDA"] in ("ok", "note")
 
 
+def test_doctor__lists_the_programs_of_shipped_wrappers_alone_and_each_once(cli: Cli) -> None:
+    from importlib import import_module
+
+    from cryoframe.cli.doctor import PROGRAMS
+    from cryoframe.external import Program
+    from cryoframe.kernel.discovery import scan
+
+    modules = {offer.target for offer in scan() if offer.distribution == "cryoframe"}
+    found = [getattr(import_module(name.partition(":")[0]), "PROGRAM", None) for name in sorted(modules)]
+    assert sorted(PROGRAMS) == sorted(program.name for program in found if isinstance(program, Program))
+    for words in (("--quick",), ()):
+        rows = [row["what"] for row in json.loads(cli("doctor", "--json", *words).stdout)]
+        assert [rows.count(name) for name in PROGRAMS] == [1] * len(PROGRAMS)
+        assert "topaz" not in rows
+
+
 def test_doctor__notes_a_malformed_neighbour(cli: Cli, tmp_path: Path) -> None:
     info = tmp_path / "site" / "broken-1.0.dist-info"
     info.mkdir(parents=True)
