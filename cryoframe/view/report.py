@@ -89,7 +89,10 @@ def _summary(run: Run) -> str:
     ignored = [f"{file.path} ({file.reason})" for file in run.state.files("ignored")]
     if ignored:
         files += "; ignored: " + ", ".join(ignored[:5]) + (" …" if len(ignored) > 5 else "")
-    return sections.table_of(["stage", "does", "by", "done", "set aside"], rows) + f"<p>Files: {escape(files)}.</p>"
+    remark = run.config.optics_remark()
+    said = f"<p><strong>{escape(remark)}</strong></p>" if remark else ""
+    table = sections.table_of(["stage", "does", "by", "done", "set aside"], rows)
+    return f"{table}<p>Files: {escape(files)}.</p>{said}"
 
 
 def _stages(run: Run) -> Iterator[str]:
