@@ -93,6 +93,19 @@ class StageTilt:
         return along, across, turn[2, 0] * along + turn[2, 1] * across
 
 
+def beam_path_A(
+    film: IceFilm, x_A: npt.ArrayLike, y_A: npt.ArrayLike, extent_A: tuple[float, float], stage: StageTilt
+) -> Reals:
+    """Thickness of ice along the beam [Å] at positions from the centre of pixel [0, 0]: t/cos α where the film is hit.
+
+    `extent_A` is the (y, x) size of the field, whose centre the stage turns about.
+    """
+    centre_y, centre_x = 0.5 * extent_A[0], 0.5 * extent_A[1]
+    along, across, _ = stage.specimen_plane(np.asarray(x_A) - centre_x, np.asarray(y_A) - centre_y)
+    path: Reals = film.at(along + centre_x, across + centre_y) / np.cos(np.radians(stage.tilt_deg))
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class ParticleField:
     """The truth about the particles of one field of view, `(m,)` each.

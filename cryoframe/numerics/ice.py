@@ -168,8 +168,8 @@ class AmorphousSolid:
         Standard deviation of the radius beyond which the density is uniform.
     ring
         (height, frequency [1/Å], standard deviation [1/Å]) of what medium-range order adds to the structure factor:
-        the first sharp diffraction peak of a network (Elliott, J. Chem. Phys. 103, 2758 (1995), doi
-        10.1063/1.470511), which two shells cannot make alone.
+        the first sharp diffraction peak of a network (Elliott, J. Chem. Phys. 103, 2758 (1995)), which two
+        shells alone make too low.
     """
 
     number_1_A3: float

@@ -70,6 +70,39 @@ def phase_per_potential_A(voltage_kV: float) -> float:
     return wavelength_A(voltage_kV) * (1.0 + voltage_kV / _REST_ENERGY_KEV)
 
 
+def focal_spread_A(
+    cc_mm: float,
+    voltage_kV: float,
+    energy_fwhm_eV: float,
+    *,
+    voltage_instability_frac: float = 0.0,
+    current_instability_frac: float = 0.0,
+) -> float:
+    """Standard deviation of defocus [Å] for `Envelope`, from chromatic aberration and instabilities.
+
+    Cc·r·√((σ_E/E)² + (ΔV/V)² + (2ΔI/I)²), with r = (1 + E/mc²)/(1 + E/2mc²).
+
+    Parameters
+    ----------
+    cc_mm, voltage_kV
+        Chromatic aberration and acceleration voltage.
+    energy_fwhm_eV
+        Full width at half maximum of the energies of the source; σ_E is 0.4247 of it.
+    voltage_instability_frac, current_instability_frac
+        Standard deviations of high tension and of the lens current; the latter is not scaled with r.
+
+    References
+    ----------
+    Reimer & Kohl, Transmission Electron Microscopy (2008), ch. 2 (chromatic aberration) and 6 (temporal coherence).
+    """
+    if cc_mm < 0.0 or min(energy_fwhm_eV, voltage_instability_frac, current_instability_frac) < 0.0:
+        raise InvalidInput(f"Cc of {cc_mm} mm and a width of {energy_fwhm_eV} eV were given", expected="0 or more")
+    relativistic = (1.0 + voltage_kV / _REST_ENERGY_KEV) / (1.0 + 0.5 * voltage_kV / _REST_ENERGY_KEV)
+    sigma_frac = energy_fwhm_eV / (2.0 * np.sqrt(2.0 * np.log(2.0))) / (voltage_kV * 1e3)
+    electrons = relativistic * np.hypot(sigma_frac, voltage_instability_frac)
+    return float(cc_mm * 1e7 * np.hypot(electrons, 2.0 * current_instability_frac))
+
+
 def even_phase(kx: Floats, ky: Floats, lens: Lens) -> Reals:
     """γ(k) of all symmetric aberrations [rad] at measured frequencies [1/Å]."""
     x, y = true_frequencies(kx, ky, lens.aberrations)

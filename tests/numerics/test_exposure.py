@@ -104,5 +104,7 @@ def test_wrong_shapes_and_empty_fields__are_refused_by_name(potential):
         exposure.stamp(potential, np.zeros((2, 4, 4), np.float32), np.zeros(1), np.zeros(2), 1.0)
     with pytest.raises(InvalidInput, match="dose of -1"):
         exposure.expected_electrons(potential, -1.0, 1.0)
+    with pytest.raises(InvalidInput, match="Cc of -1"):
+        lens.focal_spread_A(-1.0, 300.0, 0.7)
     with pytest.raises(InvalidInput, match="aperture of 0"):
         lens.aperture_1_A(lens.Lens(aperture_mrad=0.0))

@@ -137,6 +137,38 @@ def test_phase_object__keeps_all_electrons_and_an_aperture_takes_some():
     assert power[beyond].max() < 1e-8 * power.max()
 
 
+def test_focal_spread__dims_1_2_angstrom_as_the_source_is_wide():
+    # S-14, S-15: Cc 2.7 mm at 300 kV. δ = Cc·1.2269·σ_E/E, by hand: 32.8, 14.1 and 4.7 Å for 0.7, 0.3 and 0.1 eV.
+    k = np.array([1.0 / 1.2])
+    left = []
+    for width_eV, spread_A in ((0.7, 32.83), (0.3, 14.07), (0.1, 4.69)):
+        spread = lens.focal_spread_A(2.7, 300.0, width_eV)
+        assert spread == pytest.approx(spread_A, abs=0.02)
+        state = lens.Lens(envelope=ctf.Envelope(spread))
+        left.append(float(lens.damping(k, 0.0 * k, state)[0]))
+    np.testing.assert_allclose(
+        left, np.exp(-0.5 * (np.pi * 0.0196875 * np.array([32.83, 14.07, 4.69]) / 1.44) ** 2), rtol=2e-3
+    )
+    assert lens.focal_spread_A(0.0, 300.0, 0.7) == 0.0
+    # Information limit, e⁻² of the amplitude: k⁴ = (2/πλδ)², so it moves with the root of the width.
+    limits = [np.sqrt(2.0 / (np.pi * 0.0196875 * lens.focal_spread_A(2.7, 300.0, width))) for width in (0.7, 0.1)]
+    assert limits[1] / limits[0] == pytest.approx(np.sqrt(7.0))
+
+
+def test_images_at_a_spread_of_foci__add_up_to_the_damped_one():
+    spread, flat = 120.0, disc(0.3, width_A=1.5)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
+    state = lens.Lens(defocus_u_A=4000.0, defocus_v_A=4000.0)
+    wave = multislice.exit_wave([flat], PIXEL, 1.0, voltage_kV=300.0, amplitude_contrast=0.07)
+    mean = sum(
+        weight * multislice.image_contrast(wave, PIXEL, state.at(spread * node)).astype(np.float64)
+        for node, weight in zip(nodes, weights / weights.sum(), strict=True)
+    )
+    damped = lens.Lens(defocus_u_A=4000.0, defocus_v_A=4000.0, envelope=ctf.Envelope(spread))
+    closed_form = within_band(exposure.weak_phase_contrast([(0.0, flat)], PIXEL, damped))
+    assert np.abs(mean - closed_form).max() < 0.01 * np.abs(closed_form).max()
+
+
 def test_slab__is_thin_enough_for_its_resolution():
     thickness = exposure.slab_thickness_A(3.0, 300.0, error_rad=0.2)
     assert np.pi * ctf.wavelength_A(300.0) * (thickness / 2.0) / 9.0 == pytest.approx(0.2)

@@ -106,6 +106,14 @@ def test_tilted_stage__packs_more_into_view_along_a_slope():
     assert high == pytest.approx(1000.0 * np.tan(np.radians(40.0)))
 
 
+def test_tilted_ice__is_longer_along_the_beam():
+    film = IceFilm(300.0, ramp=(0.0, 0.1), hole_radius_A=1e6, hole_centre_A=(1500.0, 1000.0))
+    x, y = np.array([1500.0, 1500.0]), np.array([1000.0, 1500.0])
+    path = field.beam_path_A(film, x, y, EXTENT, field.StageTilt(60.0, 0.0))
+    # cos 60° = ½: twice as long; 500 Å up the field is 1000 Å up the film, which is 100 Å thicker there.
+    np.testing.assert_allclose(path, [600.0, 800.0])
+
+
 def test_tilted_stage__turns_poses_with_it():
     top = field.Species(1.0, 500.0, 60.0, views=(field.View(0.0, 0.0, 1e8),))
     placed = field.place_particles(EXTENT, IceFilm(300.0), (top,), rng=generator(8), stage=field.StageTilt(25.0, 90.0))
