@@ -136,8 +136,7 @@ def beam_fractions(
     passed_loss_frac
         Share of the electrons with energy loss that pass: 0 with an energy slit, 1 without a filter.
     aperture_mean_free_path_A
-        Of scattering outside the objective aperture; some 17 000 Å for the usual ones (assumed). It adds to the
-        energy loss in the attenuation that Rice et al. (2018) measure without a filter's help.
+        Of scattering outside the objective aperture alone; some 17 000 Å for the usual ones (assumed).
 
     Returns
     -------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conventions_world import asymmetric_blobs
 
-from cryoframe.numerics import ctf, exposure, fourier, ice, lens, multislice, radial
+from cryoframe.numerics import ctf, exposure, fourier, ice, lens, multislice, projection, radial, rotations
 from cryoframe.numerics.aberrations import Aberrations
 from cryoframe.numerics.grids import frequencies_1_A
 from cryoframe.numerics.noise import generator
@@ -91,6 +92,30 @@ def test_multislice__puts_each_layer_at_its_depth():
     wrong = within_band(exposure.weak_phase_contrast([(400.0, above), (-400.0, below)], PIXEL, state))
     assert np.abs(thick - right).max() < 0.01 * np.abs(right).max()
     assert np.abs(thick - wrong).max() > 0.1 * np.abs(right).max()
+
+
+def test_particle_in_a_field__is_its_projection_times_the_ctf_that_refinement_uses():
+    """Pose, position, depth and signs of the truth mean what the tables of particles mean by them."""
+    n = 64
+    volume = asymmetric_blobs().map(n)
+    pose = rotations.euler_to_matrix(35.0, 70.0, -20.0)[None]
+    volume_ft = projection.prepare_volume(volume)
+    coma = Aberrations(beam_tilt_mrad=(0.8, -0.3))
+    state = lens.Lens(defocus_u_A=9000.0, defocus_v_A=7000.0, defocus_angle_deg=40.0, aberrations=coma)
+    place, depth = np.array([0.5 * n * PIXEL]), np.array([400.0])
+    layers = exposure.slabs(
+        (n, n), PIXEL, exposure.particle_projections(volume_ft, pose, PIXEL), x_A=place, y_A=place, z_A=depth,
+        thickness_A=50.0,
+    )  # fmt: skip
+    image = exposure.weak_phase_contrast(layers, PIXEL, state)
+    optics = {"voltage_kV": 300.0, "cs_mm": 2.7}
+    curve = ctf.ctf_half(
+        n, PIXEL, **optics, amplitude_contrast=0.07, defocus_u_A=9400.0, defocus_v_A=7400.0, defocus_angle_deg=40.0
+    )
+    model = projection.project(volume_ft, pose) * curve * ctf.aberration_half(n, PIXEL, **optics, aberrations=coma)
+    # Particles are bright in refinement, dark in micrographs.
+    expected = -2.0 * lens.phase_per_potential_A(300.0) * PIXEL * fourier.ifft2_centred(model)[0]
+    assert np.abs(image - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_propagator__conserves_energy_and_is_undone_backwards():
