@@ -24,6 +24,7 @@ from cryoframe.data.tables import ParticleTable
 from cryoframe.data.units import unit_of
 from cryoframe.formats import mrc
 from cryoframe.numerics import ctf, fourier, fsc, rotations, symmetry
+from cryoframe.numerics.lens import Lens
 from cryoframe.numerics.projection import prepare_volume, project
 from cryoframe.numerics.reconstruction import reconstruct
 from cryoframe_formats.tiff import open_tiff
@@ -51,7 +52,7 @@ def test_every_statement_has_a_test(repository: Path) -> None:
     stated = set(re.findall(r"\*\*(C\d\d)\*\*", text))
     tested = set(re.findall(r"def test_(C\d\d)__", Path(__file__).read_text(encoding="utf-8")))
     assert stated == tested
-    assert len(stated) == 21
+    assert len(stated) == 22
 
 
 def test_C01__the_suffix_of_a_name_is_its_unit() -> None:
@@ -187,6 +188,24 @@ def test_C14__gamma_is_the_aberration_alone__in_the_page_as_in_the_code(reposito
     assert ctf.amplitude_phase_rad(1.0) == pytest.approx(np.pi / 2)
     whole = ctf.ctf_1d(k, voltage_kV=300.0, cs_mm=2.7, amplitude_contrast=0.1, defocus_A=1.5e4, phase_shift_deg=20.0)
     np.testing.assert_allclose(whole, -np.sin(gamma - offset - np.radians(20.0)), atol=1e-5)
+
+
+def test_C22__defocus_grows_towards_the_lens__by_propagation() -> None:
+    # An object dz farther from the lens: its wave first goes dz through free space, and is imaged with less defocus.
+    n, pixel_A, dz_A = 64, 2.0, 400.0
+    blob = 0.02 * Blobs(np.zeros((1, 3)), np.array([2.0]), np.array([1.0])).projection(IDENTITY, n=n)
+    wave = np.exp(1j * blob)
+    k2 = np.add.outer(np.fft.fftfreq(n, pixel_A) ** 2, np.fft.fftfreq(n, pixel_A) ** 2)
+    onward = np.exp(-1j * np.pi * ctf.wavelength_A(300.0) * dz_A * k2)  # free space, Goodman eq. 4-21
+    lens = Lens(voltage_kV=300.0, cs_mm=2.7, amplitude_contrast=0.0, defocus_u_A=10000.0, defocus_v_A=10000.0)
+
+    def image(exit_wave, defocus_A):
+        phase = np.pi * lens_wavelength * (-defocus_A) * k2 + 0.5 * np.pi * 2.7e7 * lens_wavelength**3 * k2**2
+        return np.abs(np.fft.ifft2(np.fft.fft2(exit_wave) * np.exp(-1j * phase))) ** 2
+
+    lens_wavelength = ctf.wavelength_A(300.0)
+    gone_on = np.fft.ifft2(np.fft.fft2(wave) * onward)  # what leaves plane dz for an object that lies at −dz from it
+    np.testing.assert_allclose(image(gone_on, 10000.0), image(wave, lens.at(-dz_A).defocus_u_A), atol=1e-9)
 
 
 def test_C15__a_phase_plate_acts_as_amplitude_contrast() -> None:
