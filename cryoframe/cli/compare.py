@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from cryoframe.compare.bench import Attempted
 
 
+#: Angles come round: an astigmatism axis after half a turn (CONVENTIONS C13), directions after a whole one.
+PERIODS = {"defocus_angle_deg": 180.0, "rot_deg": 360.0, "psi_deg": 360.0}
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from cryoframe.cli.stage import input_flags
@@ -105,7 +109,7 @@ def _agreement(a: str, b: str, table: dict[str, list[dict[str, float]]], seed: i
         if not pairs:
             continue
         first, second = zip(*pairs, strict=True)
-        result = paired(first, second, seed=seed)
+        result = paired(first, second, seed=seed, period=PERIODS.get(name, 0.0))
         row = {"a": a, "b": b, "quantity": name, "n": result.n, "mean_a": result.mean_a, "mean_b": result.mean_b}
         low, high = (result.low, result.high) if result.n > 1 else (None, None)  # one item says nothing of a spread
         found.append(row | {"b_minus_a": result.median_difference, "low": low, "high": high})

@@ -23,7 +23,6 @@ LIBRARIES = (
     "watchdog",
     "rich",
     "mrcfile",
-    "tifffile",
     "imagecodecs",
     "gemmi",
 )

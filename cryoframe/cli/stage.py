@@ -42,7 +42,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def input_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say more of the files and of the call."""
     add = parser.add_argument
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter, or optics.KEY=VALUE")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a parameter, or optics.KEY=VALUE; in compare also NAME:KEY=VALUE, for one implementation alone",
+    )
     add(
         "--pixel-size",
         type=numbers.pixel_size_A,

@@ -30,7 +30,9 @@ class Paired:
         return self.n >= 6 and (self.low > 0 or self.high < 0)
 
 
-def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0, level_frac: float = 0.95) -> Paired:
+def paired(
+    a: Sequence[float], b: Sequence[float], *, seed: int = 0, level_frac: float = 0.95, period: float = 0.0
+) -> Paired:
     """Compare two sequences item by item.
 
     Parameters
@@ -41,6 +43,9 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0, level_frac:
         Of the resampling.
     level_frac
         Coverage of the interval.
+    period
+        Of a quantity that comes round, such as an angle; 0 = it does not. Differences are then the shortest, means
+        circular (Mardia & Jupp, Directional Statistics (2000), ch. 2).
 
     Raises
     ------
@@ -58,9 +63,19 @@ def paired(a: Sequence[float], b: Sequence[float], *, seed: int = 0, level_frac:
     first, second = first[known], second[known]
     if not len(first):
         raise InvalidInput("no item has a value from both", expected="at least one")
-    low, high = bootstrap_median(second - first, seed=seed, level_frac=level_frac)
-    middle = float(np.median(second - first))
-    return Paired(len(first), float(first.mean()), float(second.mean()), middle, low, high)
+    difference = second - first
+    if period > 0:
+        difference = (difference + period / 2) % period - period / 2
+    low, high = bootstrap_median(difference, seed=seed, level_frac=level_frac)
+    middle = float(np.median(difference))
+    return Paired(len(first), _mean(first, period), _mean(second, period), middle, low, high)
+
+
+def _mean(values: np.ndarray, period: float) -> float:
+    if not period > 0:
+        return float(values.mean())
+    turn = 2 * np.pi / period
+    return float(np.angle(np.exp(1j * turn * values).mean()) / turn % period)
 
 
 def bootstrap_median(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cryoframe.records.state import State, Task
     from cryoframe.records.store import Store
 
-DROPPED = "dropped.json"
+DROPPED = Path("product") / "dropped.json"
 
 
 @dataclass(frozen=True)

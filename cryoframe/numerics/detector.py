@@ -10,15 +10,16 @@ on any number of workers.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics._numba import detector as loops
 from cryoframe.numerics.backend import F32, Floats, Reals
 from cryoframe.numerics.camera_presets import Camera
 from cryoframe.numerics.detector_response import (
@@ -32,6 +33,11 @@ Counts = npt.NDArray[np.uint16]
 _N_PLACES = 64
 _N_RATES = 1024
 _FEWEST_ELECTRONS = 4096
+
+
+def _loops() -> Any:
+    """Return the compiled loops; loaded late, so that importing the numerics compiles nothing."""
+    return importlib.import_module("cryoframe.numerics._numba.detector")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ class _Finder:
 
     def __init__(self, camera: Camera, shape: tuple[int, int], n_electrons: int) -> None:
         self._camera, self._shape = camera, shape
-        self._ring = np.zeros((loops.RING_ROWS, shape[1] + 4), dtype=np.float32)
+        self._ring = np.zeros((_loops().RING_ROWS, shape[1] + 4), dtype=np.float32)
         self._shares = charge_shares(camera.cloud_sigma_px)
         self._work = (
             np.empty((n_electrons, 3), dtype=np.float32),
@@ -172,7 +178,7 @@ class _Finder:
     def __call__(self, found: F32) -> Reals:
         """Centroids of the events that these electrons make."""
         camera = self._camera
-        n_events = loops.clusters(
+        n_events = _loops().clusters(
             found,
             self._shape[0],
             self._ring,
@@ -211,7 +217,7 @@ def _internal_frames_events(
     highest = image.max(axis=1)
     find = _Finder(camera, shape, room)
     for key in keys:
-        n_found = loops.arrivals(image, highest, scale, key, *laws, pixels_to_one, found)
+        n_found = _loops().arrivals(image, highest, scale, key, *laws, pixels_to_one, found)
         if n_found < 0:
             raise InvalidInput(f"more than {room} electrons fell into one internal frame", expected=f"about {mean:.0f}")
         yield find(found[:n_found])
@@ -230,7 +236,7 @@ def count_frame(
     _, shape = checked_expected(expected_e, pixels_to_one)
     counts = np.zeros((shape[0] * factor, shape[1] * factor), dtype=np.uint16)
     for centres in counted_events(expected_e, camera, rng, exposure_s=exposure_s, pixels_to_one=pixels_to_one):
-        loops.add_counts(counts, centres, factor)
+        _loops().add_counts(counts, centres, factor)
     return counts
 
 
@@ -330,7 +336,7 @@ def count_frame_densely(
     share = np.concatenate([[1.0], np.divide(curve.counted_px[1:], curve.detected_e_px[1:])])
     even: Reals = np.interp(np.linspace(0.0, end, _N_RATES), curve.detected_e_px, share)
     counts = np.empty([n * camera.super_resolution for n in image.shape], dtype=np.uint16)
-    loops.draw_binomial(detected, even, end, n_internal, rng.integers(0, 2**64, dtype=np.uint64), counts)
+    _loops().draw_binomial(detected, even, end, n_internal, rng.integers(0, 2**64, dtype=np.uint64), counts)
     return counts
 
 

@@ -51,3 +51,9 @@ def test_items_without_a_value__are_left_out() -> None:
 def test_what_cannot_be_paired__is_refused(a: list[float], b: list[float]) -> None:
     with pytest.raises(InvalidInput):
         paired(a, b)
+
+
+def test_angles_come_round__the_difference_is_the_shortest_and_the_mean_circular() -> None:
+    result = paired([1.0, 2.0], [179.0, 178.0], period=180.0)
+    assert result.median_difference == pytest.approx(-3.0)
+    assert paired([1.0, 179.0], [1.0, 179.0], period=180.0).mean_a % 180.0 == pytest.approx(0.0, abs=1e-9)

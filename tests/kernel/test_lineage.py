@@ -36,7 +36,7 @@ class Session:
         (scratch / "product").mkdir()
         products.save(product, scratch / "product")
         if dropped:
-            (scratch / "dropped.json").write_text(json.dumps(dropped))
+            (scratch / "product" / "dropped.json").write_text(json.dumps(dropped))
         plugin = {"distribution": "acme", "version": "2.1", "source_digest": "s"}
         job = job_record(hook=hook, use=use, plugin=plugin, params={}, inputs={}, seed=0, device="cpu", n_threads=1)
         done = self.store.commit(scratch, stage_id, "m1", key, job=job)
