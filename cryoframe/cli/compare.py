@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _answers(options: argparse.Namespace, offers: list[Any], plugins: Any, scratch: Path) -> dict[str, list[Attempted]]:
-    from cryoframe.cli.stage import arguments_of, bench_setting, given, settings
+    from cryoframe.cli.stage import arguments_of, bench_setting, given, settings, tell_assumed
     from cryoframe.compare.bench import attempt
     from cryoframe.compare.inputs import bind
 
@@ -64,6 +64,7 @@ def _answers(options: argparse.Namespace, offers: list[Any], plugins: Any, scrat
         (scratch / name).mkdir()
     own, shared = _split(options.set, options.names)
     params, optics = settings(shared)
+    tell_assumed(options.hook, optics)
     asked = arguments_of([plugins.load(offer) for offer in offers])
     items = bind(options.hook, options.files, given(options, optics), scratch / "inputs", asked=asked)
     found = {}

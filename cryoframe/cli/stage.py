@@ -85,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
     plugins = collection(options)
     offer = plugins.select(options.hook, options.name)
     params, optics = settings(options.set)
+    tell_assumed(options.hook, optics)
     results = []
     with tempfile.TemporaryDirectory(prefix="cryoframe-stage-") as made:
         scratch = Path(made)
@@ -147,6 +148,21 @@ def settings(pairs: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         (optics if key.startswith("optics.") else params)[key.removeprefix("optics.").strip()] = value
     checked = dataclasses.asdict(build(Optics, optics, where="--set optics"))
     return params, {key: checked[key] for key in optics}
+
+
+def tell_assumed(hook: str, optics: dict[str, Any]) -> None:
+    """Say which settings of the microscope are assumed, where images come in: a wrong voltage gives wrong numbers."""
+    from cryoframe.data.images import Micrograph, Movie
+    from cryoframe.data.optics import Optics
+    from cryoframe.kernel.config import ASSUMED
+    from cryoframe.kernel.stage import stage_specs
+
+    spec = stage_specs().get(hook)
+    if spec is None or not any(part.kind in (Micrograph, Movie) for part in spec.consumes):
+        return
+    said = [words.format(getattr(Optics(), name)) for name, words in ASSUMED.items() if name not in optics]
+    if said:
+        complain(f"optics assumed: {', '.join(said)}; set with --set optics.KEY=VALUE")
 
 
 def given(options: argparse.Namespace, optics: dict[str, Any]) -> Given:
