@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -266,7 +267,7 @@ def test_a_closed_disk__reaches_the_publisher(path: Path) -> None:
 
 
 @pytest.mark.bench
-def test_bench__durable_events_a_second(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench__durable_events_a_second(path: Path, figure: Callable[[str, object], None]) -> None:
     bus = Bus(Journal(Database.open(path)), "run")
     bus.publish(events.RunOpened, folder="f", config_digest="d")
     figures = {}
@@ -284,6 +285,6 @@ def test_bench__durable_events_a_second(path: Path, capsys: pytest.CaptureFixtur
         figures[size] = n_events // size * size / (time.perf_counter() - start)
     seen = [bus.make(FileSeen, path=f"{n}", root="/r", size=1, mtime_ns=1) for n in range(200)]
     bus.publish_many(seen)
-    with capsys.disabled():
-        print("\n  durable events/s by batch size: " + ", ".join(f"{k}: {v:,.0f}" for k, v in figures.items()))  # noqa: T201
+    for size, rate in figures.items():
+        figure(f"durable events/s in batches of {size}", f"{rate:,.0f}")
     assert len(list(bus._journal.replay())) > 6000  # type: ignore[union-attr]
