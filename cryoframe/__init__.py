@@ -72,7 +72,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
-    if name.endswith(("Event",)) or name in _event_names():
+    if name == "Event" or name in _event_names():
         return getattr(import_module("cryoframe.records.events"), name)
     raise AttributeError(f"module 'cryoframe' has no public name '{name}'")
 
