@@ -31,6 +31,19 @@ if TYPE_CHECKING:
         ParticleTable,
         Table,
     )
+    from cryoframe.data.twin import (
+        EventSource,
+        Exposure,
+        ExposureTruth,
+        FadingPart,
+        Recording,
+        ReferenceImage,
+        SimulatedMovie,
+        Specimen,
+        SpecimenRequest,
+        Trouble,
+        ViewPeak,
+    )
     from cryoframe.errors import CryoframeError
     from cryoframe.execution.run import Run
     from cryoframe.kernel.context import StageContext
@@ -52,6 +65,10 @@ _HOMES = {
     "cryoframe.data.tables": (
         "ClassTable", "CtfTable", "FscTable", "IterationTable", "MotionTable", "ParticleTable", "Table",
     ),
+    "cryoframe.data.twin": (
+        "EventSource", "Exposure", "ExposureTruth", "FadingPart", "Recording", "ReferenceImage", "SimulatedMovie",
+        "Specimen", "SpecimenRequest", "Trouble", "ViewPeak",
+    ),
     "cryoframe.errors": ("CryoframeError",),
     "cryoframe.records.bus": ("Bus",),
     "cryoframe.kernel.context": ("StageContext",),
@@ -62,10 +79,12 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AcquisitionMetadata", "AtomicModel", "Bus", "ClassTable", "Classes2D", "Classes3D", "Column", "ColumnGroup",
-    "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap", "FrameSource", "FscTable",
-    "GainReference", "HalfMaps", "Heterogeneity", "IterationTable", "LocalResolution", "Mask", "Micrograph",
-    "MicrographSource", "MotionTable", "Movie", "Optics", "ParticleStack", "ParticleTable", "Refinement", "Run",
-    "Schema", "SharpenedMap", "StageContext", "Table", "Volume", "hookimpl",
+    "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap", "EventSource", "Exposure",
+    "ExposureTruth", "FadingPart", "FrameSource", "FscTable", "GainReference", "HalfMaps", "Heterogeneity",
+    "IterationTable", "LocalResolution", "Mask", "Micrograph", "MicrographSource", "MotionTable", "Movie", "Optics",
+    "ParticleStack", "ParticleTable", "Recording", "ReferenceImage", "Refinement", "Run", "Schema", "SharpenedMap",
+    "SimulatedMovie", "Specimen", "SpecimenRequest", "StageContext", "Table", "Trouble", "ViewPeak", "Volume",
+    "hookimpl",
 ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cryoframe.data import images, maps, optics, results
+from cryoframe.data import images, maps, optics, results, twin
 from cryoframe.data.tables import ParticleTable
 from cryoframe.errors import SchemaError, nearest
 
@@ -25,6 +25,10 @@ PRODUCTS: tuple[type, ...] = (
     results.AtomicModel,
     optics.GainReference,
     optics.DefectMap,
+    twin.Specimen,
+    twin.Exposure,
+    twin.ExposureTruth,
+    twin.SimulatedMovie,
 )
 
 

@@ -146,8 +146,28 @@ CLASS = ColumnGroup(
         Column("class_probability_frac", "float32", "Posterior probability of that class."),
     ),
 )
+SPECIMEN = ColumnGroup(
+    "specimen",
+    (
+        Column(
+            "z_A",
+            "float32",
+            "Height of the particle's centre.",
+            frame="micrograph",
+            origin="middle of the ice in the centre of the field",
+            sign="positive adds to the defocus",
+        ),
+        Column("species", "string", "What it is, as the sample names it."),
+        Column("conformation_frac", "float32", "Place on the species' conformational series, 0 to 1."),
+        Column("truth_class", "string", "`particle`, or what it is instead: `aggregate`, `broken`, `contamination`."),
+    ),
+)
 PARTICLES = Schema(
-    "particles", 1, "particle_id", (IDENTITY,), (POSITION, PICK_QUALITY, IMAGE, CTF, POSE, POSE_QUALITY, CLASS)
+    "particles",
+    1,
+    "particle_id",
+    (IDENTITY,),
+    (POSITION, PICK_QUALITY, IMAGE, CTF, POSE, POSE_QUALITY, CLASS, SPECIMEN),
 )
 
 MOTION = Schema(

@@ -6,7 +6,7 @@ and ``params`` annotated with its own frozen dataclass whose fields all have a d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
 from cryoframe.data.optics import GainReference, Optics
 from cryoframe.data.results import AtomicModel, Classes3D, Heterogeneity, Refinement, SharpenedMap
 from cryoframe.data.tables import ParticleTable
+from cryoframe.data.twin import Exposure, Recording, ReferenceImage, SimulatedMovie, Specimen, SpecimenRequest
 from cryoframe.kernel.context import StageContext
 from cryoframe.kernel.stage import hookimpl, service, stage
 from cryoframe.records.bus import Bus
@@ -33,16 +34,20 @@ __all__ = ["hookimpl"]
 
 
 # --- at the microscope ---------------------------------------------------------------------------------------
-@stage(over="set")
-def simulate_movies(specimen: Volume, optics: Optics, params: Any, ctx: StageContext) -> Iterator[Movie]:  # type: ignore[empty-body]
-    """Make raw movies of a specimen as a microscope would, with known truth.
+@stage(over="exposure")
+def simulate_movies(  # type: ignore[empty-body]
+    specimens: Sequence[Specimen], exposure: Exposure, params: Any, ctx: StageContext
+) -> SimulatedMovie:
+    """Make the raw movie of one exposure as a microscope would, with its truth.
+
+    The same specimens, exposure, parameters and seed give the same frames, whoever makes them, in whatever order.
 
     Parameters
     ----------
-    specimen
-        Electrostatic potential of the specimen.
-    optics
-        Settings of the microscope.
+    specimens
+        What is in the ice, each with its concentration.
+    exposure
+        Where, with which settings, on what ice.
     """
 
 
@@ -317,6 +322,43 @@ def open_gain(path: Path) -> GainReference | None:
     ----------
     path
         The gain reference file.
+    """
+
+
+@service()
+def open_specimen(path: Path, request: SpecimenRequest) -> tuple[Specimen, ...] | None:
+    """Make specimens of a model or map, or return None when the file is not of your kind.
+
+    Parameters
+    ----------
+    path
+        An atomic model, a map, or what else you can read.
+    request
+        Pixel, solvent, damage, conformations: what the specimens shall be.
+    """
+
+
+@service()
+def write_movie(path: Path, recording: Recording) -> bool | None:
+    """Write a raw movie as a camera does, or return None when you do not write that kind.
+
+    Parameters
+    ----------
+    path
+        The new file; its name ends as the kind's files do.
+    recording
+        Frames or events, and what the file says of them.
+    """
+
+
+@service()
+def write_reference(image: ReferenceImage) -> bool | None:
+    """Write a gain reference or a defect map, or return None when you do not write files of that name.
+
+    Parameters
+    ----------
+    image
+        Path and data, already in the orientation the file shall have.
     """
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 import pluggy
 
-Over = Literal["movie", "micrograph", "set"]
+Over = Literal["exposure", "movie", "micrograph", "set"]
 #: per_half: the stage works on one half at a time or keeps them apart inside; half_blind: it reads no half-set data
 #: that reaches a map; joint: it mixes halves, and what it makes may not become a reference finer than `joint_below_A`.
 Halves = Literal["per_half", "half_blind", "joint"]
@@ -55,7 +55,7 @@ def stage(*, over: Over, halves: Halves = "half_blind", optional: bool = False) 
     Parameters
     ----------
     over
-        The unit of work: one call a movie, a micrograph, or the whole set.
+        The unit of work: one call an exposure, a movie, a micrograph, or the whole set.
     halves
         How the stage treats half-sets.
     optional
