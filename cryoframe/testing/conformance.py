@@ -137,7 +137,10 @@ _IN_SANDBOX = frozenset(
     }
 )
 _LEVELS = ("nothing", "load", "time", "call")
-SERVICE_HOOKS = ("open_movie", "open_micrograph", "read_metadata", "open_gain", "subscribe")
+SERVICE_HOOKS = (
+    "open_movie", "open_micrograph", "read_metadata", "open_gain",
+    "open_specimen", "write_movie", "write_reference", "subscribe",
+)  # fmt: skip
 
 
 def _builds_on(check: Check, earlier: Check) -> bool:
@@ -173,10 +176,20 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         A stage or service.
     """
     from cryoframe.testing import cases
-    from cryoframe.testing.checks import contract, devices, inputs, manners, orientation, results, services, truth
+    from cryoframe.testing.checks import (
+        contract,
+        devices,
+        inputs,
+        makers,
+        manners,
+        orientation,
+        results,
+        services,
+        truth,
+    )
 
     if hook in SERVICE_HOOKS:
-        return (*contract.CHECKS, *services.checks_of(hook))
+        return (*contract.CHECKS, *services.checks_of(hook), *makers.checks_of(hook))
     stage_checks = (
         *manners.FIRST,
         *inputs.FIRST,
@@ -197,7 +210,7 @@ def _with_readers(offers: Iterable[Offer]) -> tuple[Offer, ...]:
     """Add the installed readers, which open the phantom's movie."""
     given = tuple(offers)
     known = {(offer.hook, offer.name) for offer in given}
-    readers = (offer for offer in scan() if offer.hook in ("open_movie", "open_micrograph"))
+    readers = (offer for offer in scan() if offer.hook in ("open_movie", "open_micrograph", "open_gain"))
     return (*given, *(offer for offer in readers if (offer.hook, offer.name) not in known))
 
 

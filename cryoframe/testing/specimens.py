@@ -26,15 +26,22 @@ def card_frames(n: int = N_FRAMES) -> Frames:
     return np.stack([card + frame for frame in range(n)]).astype(np.uint16)
 
 
+def mrc_header(shape: tuple[int, ...], *, mode: int, pixel_size_A: float, is_volume: bool = False) -> bytes:
+    """1024 bytes of an MRC2014 header for sections `(n, ny, nx)`."""
+    n, ny, nx = shape
+    header = bytearray(1024)
+    struct.pack_into("<10i", header, 0, nx, ny, n, mode, 0, 0, 0, nx, ny, n)
+    struct.pack_into("<6f", header, 40, nx * pixel_size_A, ny * pixel_size_A, n * pixel_size_A, 90.0, 90.0, 90.0)
+    struct.pack_into("<3i", header, 64, 1, 2, 3)
+    struct.pack_into("<i", header, 88, int(is_volume))
+    header[208:216] = b"MAP \x44\x44\x00\x00"
+    return bytes(header)
+
+
 def write_mrc(path: Path, frames: Frames) -> None:
     """An MRC2014 file of mode 6 with a 1024-byte header."""
-    n, ny, nx = frames.shape
-    header = bytearray(1024)
-    struct.pack_into("<10i", header, 0, nx, ny, n, 6, 0, 0, 0, nx, ny, n)
-    struct.pack_into("<6f", header, 40, nx * PIXEL_A, ny * PIXEL_A, n * PIXEL_A, 90.0, 90.0, 90.0)
-    struct.pack_into("<3i", header, 64, 1, 2, 3)
+    header = bytearray(mrc_header(frames.shape, mode=6, pixel_size_A=PIXEL_A))
     struct.pack_into("<3f", header, 76, float(frames.min()), float(frames.max()), float(frames.mean()))
-    header[208:216] = b"MAP \x44\x44\x00\x00"
     struct.pack_into("<f", header, 216, float(frames.std()))
     path.write_bytes(bytes(header) + frames.astype("<u2").tobytes())
 

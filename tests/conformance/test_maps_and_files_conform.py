@@ -1,4 +1,4 @@
-"""The kit over the stages that work on maps, and over the readers of files."""
+"""The kit over the stages that work on maps, over the readers of files, and over what makes files and specimens."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ test_open_micrograph_picture = conformance("picture", "open_micrograph")
 test_open_gain_files = conformance("files", "open_gain")
 test_read_metadata_mdoc = conformance("mdoc", "read_metadata")
 test_read_metadata_epu = conformance("epu", "read_metadata")
+test_open_specimen_model = conformance("model", "open_specimen")
+test_open_specimen_map = conformance("map", "open_specimen")
+test_write_movie_tiff = conformance("tiff", "write_movie")
+test_write_movie_mrc = conformance("mrc", "write_movie")
+test_write_movie_eer = conformance("eer", "write_movie")
+test_write_reference_files = conformance("files", "write_reference")
