@@ -11,12 +11,14 @@ import numpy as np
 
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics.backend import F32, Bools, Floats
-from cryoframe.numerics.fourier import irfftn, rfftn
+from cryoframe.numerics.fourier import fourier_crop, fourier_pad, good_size, irfftn, rfftn
 from cryoframe.numerics.grids import frequencies_1_A
 from cryoframe.numerics.ice import VITREOUS_ICE
 
 #: Half a molecule's sphere on a voxel counts as inside; below it, rounding of the transform does not.
 _TOUCHES = 0.5
+#: The space is found on voxels no larger than this, whatever the voxel of the map.
+_SPACE_VOXEL_A = 1.0
 
 
 def _near(inside: Bools, reach_A: float, pixel_size_A: float) -> Bools:
@@ -104,3 +106,42 @@ def displace_solvent(
     blur = np.exp(-2.0 * (np.pi * edge_A * k) ** 2).astype(np.float32)
     soft = irfftn(rfftn(space.astype(np.float32), n_dims=3) * blur, space.shape)
     return (volume - np.float32(mean) * soft).astype(np.float32)
+
+
+def displaced_ice(
+    positions_A: Floats, *, n: int, pixel_size_A: float, edge_A: float = 1.0, potential_1_A2: float | None = None
+) -> F32:
+    """Potential of the ice that a molecule takes the place of, on any voxel: what its own is to be lessened by.
+
+    The molecule's space is found on voxels of 1 Å or a little less and brought to the grid by its transform, so that
+    coarse maps hold its part within their Nyquist frequency and nothing folded back.
+
+    Parameters
+    ----------
+    positions_A
+        `(m, 3)` (x, y, z) of the heavy atoms from the origin of the box, voxel ``n//2``.
+    n, pixel_size_A
+        Box, even, and voxel.
+    edge_A, potential_1_A2
+        As in :func:`displace_solvent`.
+
+    Returns
+    -------
+    `(n, n, n)` float32 [1/Å²], 0 or more but for the overshoot of its own Fourier series, 0 far from the molecule.
+
+    References
+    ----------
+    As :func:`molecular_space`.
+    """
+    if n < 2 or n % 2 or not pixel_size_A > 0:
+        raise InvalidInput(f"a box of {n} px of {pixel_size_A} Å was given", expected="an even box, positive voxels")
+    n_space = good_size(int(np.ceil(n * pixel_size_A / _SPACE_VOXEL_A)))
+    voxel_A = n * pixel_size_A / n_space
+    space = molecular_space(positions_A, n=n_space, pixel_size_A=voxel_A)
+    ice = -displace_solvent(
+        np.zeros(space.shape, np.float32), space, voxel_A, edge_A=edge_A, potential_1_A2=potential_1_A2
+    )
+    if n_space == n:
+        return ice
+    resized = (fourier_crop if n < n_space else fourier_pad)(ice, (n, n, n), origin="centre")
+    return np.asarray(resized, dtype=np.float32)

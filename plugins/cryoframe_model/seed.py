@@ -103,14 +103,20 @@ def place(atoms: Atoms, symmetry: str, *, orientation: int = 0, centre: bool = T
     InvalidInput
         The assembly does not have the symmetry, or there is no such orientation.
     """
+    turn, middle = placement(atoms, symmetry, orientation=orientation)
+    turned = (atoms.positions_A - middle) @ turn.T
+    return turned if centre else turned + middle
+
+
+def placement(atoms: Atoms, symmetry: str, *, orientation: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotation `(3, 3)` and centre `(3,)` [Å] that :func:`place` uses: placed = rotation·(position − centre)."""
     middle = _centre(atoms)
     centred = atoms.positions_A - middle
     turns = orientations_for(operators(atoms), symmetry)
     if not 0 <= orientation < len(turns):
         raise InvalidInput(f"orientation = {orientation} was set", expected=f"0 to {len(turns) - 1} for {symmetry}")
     turns.sort(key=lambda turn: _inertia(centred @ turn.T))
-    turned = centred @ turns[orientation].T
-    return turned if centre else turned + middle
+    return turns[orientation], middle
 
 
 def _inertia(positions: NDArray[np.float64]) -> tuple[float, ...]:

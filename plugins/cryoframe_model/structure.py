@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import gzip
+import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
 
-from cryoframe.errors import Corrupt, InvalidInput, nearest
+from cryoframe.errors import Corrupt, InvalidInput, Refused, nearest
+from cryoframe.formats.paths import open_regular
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_LARGEST_BYTES = 1 << 30
+_FARTHEST_A = 1e5
+_N_FIRST_LINES = 200
+_PDB_RECORDS = {"HEADER", "TITLE", "COMPND", "CRYST1", "MODEL", "ATOM", "HETATM", "REMARK"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,14 @@ class Atoms:
         Names of the elements, in the order of the rows.
     alpha_carbons
         For each polymer chain, residue number and insertion code → position of its Cα (or P of a nucleotide).
+    weights_Da
+        `(s,)` atomic weight of each element.
+    residues, names
+        `(m,)` name of the residue each atom belongs to, and its own.
+    residue_index
+        `(m,)` number of the residue, counted through the assembly.
+    water, polymer
+        `(m,)` whether the atom belongs to a water molecule, to a polymer.
     """
 
     positions_A: NDArray[np.float64]
@@ -43,6 +59,30 @@ class Atoms:
     widths_A2: NDArray[np.float64]
     elements: tuple[str, ...]
     alpha_carbons: tuple[dict[str, tuple[float, float, float]], ...]
+    weights_Da: NDArray[np.float64]
+    residues: NDArray[np.str_]
+    names: NDArray[np.str_]
+    residue_index: NDArray[np.int64]
+    water: NDArray[np.bool_]
+    polymer: NDArray[np.bool_]
+
+    @property
+    def hydrogen(self) -> NDArray[np.bool_]:
+        """Which atoms are hydrogen or deuterium, `(m,)`."""
+        return np.isin(np.array(self.elements)[self.kinds], ("H", "D"))
+
+    @property
+    def mass_kDa(self) -> float:
+        """Sum of the atomic weights times occupancies."""
+        return float(np.sum(self.weights_Da[self.kinds] * self.occupancies)) / 1000.0
+
+    def select(self, chosen: NDArray[np.bool_]) -> Atoms:
+        """Those atoms of which `chosen` `(m,)` says so; elements and chains stay."""
+        per_atom = (
+            "positions_A", "kinds", "b_factors_A2", "occupancies", "residues", "names", "residue_index", "water",
+            "polymer",
+        )  # fmt: skip
+        return replace(self, **{name: getattr(self, name)[chosen] for name in per_atom})
 
 
 def read_atoms(path: Path, *, assembly: str = "1", water: bool = False, hydrogen: bool = True) -> Atoms:
@@ -69,20 +109,82 @@ def read_atoms(path: Path, *, assembly: str = "1", water: bool = False, hydrogen
     Scattering factors: Peng, Ren, Dudarev & Whelan, Acta Cryst. A52, 257 (1996), doi 10.1107/S0108767395014371
     (International Tables for Crystallography C, table 4.3.2.2), as tabulated in gemmi.
     """
+    atoms = build_atoms(load_structure(path), assembly, path)
+    dropped = (atoms.water & (not water)) | (atoms.hydrogen & (not hydrogen))
+    return atoms.select(~dropped) if dropped.any() else atoms
+
+
+def load_structure(path: Path) -> Any:
+    """Read a model file, whatever its name ends with, as a gemmi structure with entities set up.
+
+    Raises
+    ------
+    Corrupt
+        Not a readable model, or a model without atoms.
+    """
+    text = model_text(path)
     try:
-        structure = gemmi.read_structure(str(path))
+        kind = gemmi.CoorFormat.Mmcif if _is_cif(text) else gemmi.CoorFormat.Pdb
+        structure = gemmi.read_structure_string(text, format=kind)
     except (RuntimeError, ValueError, OSError) as error:
         raise Corrupt(f"not a readable atomic model ({error})", path=path, expected="mmCIF or PDB") from error
     if not len(structure) or not structure[0].count_atom_sites():
         raise Corrupt("the model has no atoms", path=path, expected="mmCIF or PDB with coordinates")
     structure.setup_entities()
-    model = _assembled(structure, assembly, path)
-    # After the assembly, which names the waters' subchains too.
-    if not water:
-        model.remove_waters()
-    if not hydrogen:
-        model.remove_hydrogens()
-    return _atoms_of(model)
+    return structure
+
+
+def model_text(path: Path, limit: int = _LARGEST_BYTES) -> str:
+    """Text of a model file, inflated where it is gzip, up to `limit` bytes; more is refused for whole files."""
+    with open_regular(path) as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        try:
+            data = gzip.GzipFile(fileobj=stream).read(limit) if packed else stream.read(limit)
+        except (EOFError, OSError, zlib.error) as error:
+            raise Corrupt(f"the compressed model is damaged ({error})", path=path, remedy="Copy it again.") from error
+    if len(data) >= _LARGEST_BYTES:
+        raise Refused("the model file is too large", path=path, expected=f"less than {_LARGEST_BYTES} bytes of text")
+    return data.decode("utf-8", errors="replace")
+
+
+def looks_like_model(text: str) -> bool:
+    """Whether the beginning of a file is that of an mmCIF file or of a PDB file."""
+    if _is_cif(text):
+        return True
+    return any(line[:6].rstrip() in _PDB_RECORDS for line in text.splitlines()[:_N_FIRST_LINES])
+
+
+def _is_cif(text: str) -> bool:
+    lines = (line.strip() for line in text.splitlines()[:_N_FIRST_LINES])
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return first.lower().startswith("data_")
+
+
+def build_atoms(structure: Any, assembly: str, path: Path) -> Atoms:
+    """Atoms, water and hydrogen included, of an assembly of a structure.
+
+    Raises
+    ------
+    InvalidInput
+        The file has no assembly of that name.
+    Corrupt
+        Positions, B-factors or occupancies that are no numbers; atoms of no known element.
+    """
+    atoms = _atoms_of(_assembled(structure, assembly, path), path)
+    numbers = (atoms.positions_A, atoms.b_factors_A2, atoms.occupancies)
+    finite = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in numbers]
+    bad = ~np.logical_and.reduce(finite) | (np.abs(atoms.positions_A).max(axis=1) > _FARTHEST_A)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise Corrupt(
+            f"{np.count_nonzero(bad)} atoms have no usable position, B-factor or occupancy, the first "
+            f"{atoms.residues[first]} {atoms.names[first]}",
+            path=path,
+            expected="finite numbers",
+            remedy="Remove or correct these atoms.",
+        )
+    return atoms
 
 
 def _assembled(structure: Any, assembly: str, path: Path) -> Any:
@@ -100,29 +202,61 @@ def _assembled(structure: Any, assembly: str, path: Path) -> Any:
     return gemmi.make_assembly(known[assembly], structure[0], gemmi.HowToNameCopiedChain.AddNumber)
 
 
-def _atoms_of(model: Any) -> Atoms:
-    rows: dict[str, int] = {}
-    tables: list[tuple[list[float], list[float]]] = []
-    values: list[tuple[float, ...]] = []
-    kinds: list[int] = []
-    for site in model.all():
-        atom = site.atom
-        name = atom.element.name
-        if name not in rows:
-            rows[name] = len(rows)
-            tables.append((atom.element.c4322.a, atom.element.c4322.b))
-        kinds.append(rows[name])
-        values.append((atom.pos.x, atom.pos.y, atom.pos.z, atom.b_iso, atom.occ))
-    numbers = np.array(values, dtype=np.float64)
+class _Columns:
+    """What is known of each atom, gathered site by site."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.elements: list[Any] = []
+        self.numbers: list[tuple[float, ...]] = []
+        self.kinds: list[int] = []
+        self.labels: list[tuple[str, str]] = []
+        self.facts: list[tuple[int, bool, bool]] = []
+
+    def add(self, residue: Any, index: int) -> None:
+        polymer = residue.entity_type == gemmi.EntityType.Polymer
+        facts = (index, residue.is_water(), polymer)
+        for atom in residue:
+            name = atom.element.name
+            if name not in self.rows:
+                self.rows[name] = len(self.rows)
+                self.elements.append(atom.element)
+            self.kinds.append(self.rows[name])
+            self.numbers.append((atom.pos.x, atom.pos.y, atom.pos.z, atom.b_iso, atom.occ))
+            self.labels.append((residue.name, atom.name))
+            self.facts.append(facts)
+
+
+def _atoms_of(model: Any, path: Path) -> Atoms:
+    columns = _Columns()
+    for index, residue in enumerate(residue for chain in model for residue in chain):
+        columns.add(residue, index)
+    for element in columns.elements:
+        if element.name == "X" or not sum(element.c4322.a) > 0:
+            raise Corrupt(
+                f"atoms of element '{element.name}' have no scattering factor",
+                path=path,
+                expected="chemical elements",
+                remedy="Correct the element column, or remove these atoms.",
+            )
+    numbers = np.array(columns.numbers, dtype=np.float64)
+    labels = np.array(columns.labels, dtype=np.str_)
+    facts = np.array(columns.facts, dtype=np.int64)
     return Atoms(
         positions_A=numbers[:, :3],
-        kinds=np.array(kinds, dtype=np.int64),
+        kinds=np.array(columns.kinds, dtype=np.int64),
         b_factors_A2=np.maximum(numbers[:, 3], 0.0),
         occupancies=numbers[:, 4],
-        heights_A=np.array([heights for heights, _ in tables]),
-        widths_A2=np.array([widths for _, widths in tables]),
-        elements=tuple(rows),
+        heights_A=np.array([element.c4322.a for element in columns.elements]),
+        widths_A2=np.array([element.c4322.b for element in columns.elements]),
+        elements=tuple(columns.rows),
         alpha_carbons=tuple(places for chain in model if (places := _alpha_carbons(chain))),
+        weights_Da=np.array([element.weight for element in columns.elements]),
+        residues=labels[:, 0],
+        names=labels[:, 1],
+        residue_index=facts[:, 0],
+        water=facts[:, 1].astype(np.bool_),
+        polymer=facts[:, 2].astype(np.bool_),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cryoframe import ParticleStack, ParticleTable, StageContext
-from cryoframe.errors import ConfigError, Corrupt, InvalidInput
+from cryoframe.errors import ConfigError, Corrupt, Incomplete, InvalidInput
 from cryoframe.formats import mrc
 from cryoframe.numerics import fsc, grids, symmetry
 from cryoframe_model.seed import Params, make_initial_volume, operators, place
@@ -114,5 +114,9 @@ def test_what_cannot_be_a_seed__is_refused_with_a_remedy(shared_data, tmp_path):
     empty.write_text("data_x\n")
     with pytest.raises(Corrupt, match="no atoms"):
         volume(tmp_path, 64, 3.54, model=empty)
-    with pytest.raises(Corrupt, match="not a readable"):
+    with pytest.raises(Incomplete, match="no such file"):
         volume(tmp_path, 64, 3.54, model=tmp_path / "absent.cif")
+    broken = tmp_path / "broken.cif"
+    broken.write_text("data_x\nloop_\n_atom_site.id\n'1\n")
+    with pytest.raises(Corrupt, match="not a readable"):
+        volume(tmp_path, 64, 3.54, model=broken)
