@@ -61,13 +61,24 @@ class EerMovie:
 
     @property
     def pixel_size_A(self) -> float | None:
-        """None: an EER file states the sensor's pixel, not the specimen's."""
-        return None
+        """Pixel at the specimen where the file states one that makes sense; some state the sensor's own."""
+        size = self._native_pixel_A
+        return None if size is None else size / self.upsampling
 
     @property
     def dose_e_A2(self) -> float | None:
         """Total dose where the file states it [e/Å²]."""
-        return _quantity(self.metadata, "totalDose", {"e/m^2": 1e-20, "e/pixel": None})
+        pixel = self._native_pixel_A
+        per_pixel = None if pixel is None else 1.0 / pixel**2
+        return _quantity(self.metadata, "totalDose", {"e/m^2": 1e-20, "e/pixel": per_pixel})
+
+    @property
+    def _native_pixel_A(self) -> float | None:
+        sides = [_quantity(self.metadata, f"sensorPixelSize.{side}", {"m": 1e10}) for side in ("width", "height")]
+        width, height = sides
+        if width is None or height is None or not 0.05 < width < 100.0 or abs(width - height) > 1e-3 * width:
+            return None
+        return width
 
     def grouped(self, frames_per_fraction: int | None = None, *, n_fractions: int | None = None) -> EerMovie:
         """Return the movie with other fractions; name one of the two numbers.

@@ -1,7 +1,8 @@
 """Hook: gain references from MRC, TIFF and DM files, refused before they can spoil a movie.
 
 Rows are in the order of the movie's frames: TIFF and DM references are turned over as TIFF movies are (``tiff``), MRC
-references and those for EER movies are not. The reference multiplies the frames.
+references and those for EER movies, among them every ``.gain`` file, are not. The reference multiplies the frames.
+(RELION agrees for ``.gain`` files; it divides EER frames by a reference in an MRC file, which is not done here.)
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ MAX_DEFECT_FRAC: Final = 0.05
 
 @hookimpl
 def open_gain(path: Path) -> GainReference | None:
-    """Read a gain reference for MRC or TIFF movies; None when the file is of no kind that may hold one."""
-    return GainReference(read_gain(path), str(path)) if _kind(path) else None
+    """Read a gain reference; None when the file is of no kind that may hold one. ``.gain`` files are for EER movies."""
+    for_eer = path.suffix.lower() == ".gain"
+    return GainReference(read_gain(path, for_eer=for_eer), str(path)) if _kind(path) else None
 
 
 def read_gain(

@@ -169,16 +169,21 @@ def _recording(kind: str) -> Recording:
     frames = specimens.card_frames()
     common = Recording(kind, len(frames), specimens.SHAPE_PX, "uint16", specimens.PIXEL_A, 1.0)
     if kind == "eer":
-        return dataclasses.replace(common, dtype="uint8", n_frames=int(frames.sum(axis=0).max()), events=_events())
+        return dataclasses.replace(common, dtype="uint8", n_frames=_n_internal(), events=_events())
     return dataclasses.replace(common, frames=iter(frames))
 
 
 def _events() -> Iterator[NDArray[np.int32]]:
     """Events whose sum is that of the card's frames: a pixel's i-th count falls into internal frame i."""
     counts = specimens.card_frames().sum(axis=0)
-    for index in range(int(counts.max())):
+    for index in range(_n_internal()):
         rows, columns = np.nonzero(counts > index)
         yield np.stack([4 * rows + index % 4, 4 * columns + (index // 4) % 4], axis=1).astype(np.int32)
+
+
+def _n_internal() -> int:
+    """Internal frames that hold all counts; a multiple of 40, so that no reader's grouping leaves any over."""
+    return 40 * -(-int(specimens.card_frames().sum(axis=0).max()) // 40)
 
 
 def _gain() -> NDArray[np.float32]:
