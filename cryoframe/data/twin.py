@@ -110,12 +110,17 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Exposure:
-    """One exposure: where, with which settings, on what ice. True values; what side-cars state may differ."""
+    """One exposure: where, with which settings, on what ice. True values; what side-cars state may differ.
+
+    Shape and pixel are those of the camera's sensor; files of a super-resolution camera have twice the shape and half
+    the pixel. Defocus is that of the middle of the ice, in the centre of the field, in the beginning.
+    """
 
     exposure_id: str
     shape_px: tuple[int, int] = (4096, 4096)
     pixel_size_A: float = 1.0
     n_frames: int = 40
+    #: As asked for; the true one is `trouble.dose_factor` times it.
     dose_per_frame_e_A2: float = 1.0
     frame_time_s: float = 0.1
     defocus_u_A: float = 15000.0
@@ -145,9 +150,34 @@ class Exposure:
 class ExposureTruth:
     """What is true of one exposure; the pipeline never sees it.
 
-    `particles` carries position, pose (shifts 0), per-particle CTF and the group ``specimen``; `motion` the whole-frame
-    motion at the centre of the field (NaN patch) and that of a grid of places, both undoing the motion against the
-    first frame. `ice_thickness_A` and `support` are `(gy, gx)` on squares of `grid_A`.
+    Parameters
+    ----------
+    exposure, optics
+        What was asked for, troubles included, and the microscope.
+    particles
+        One row for each particle whose centre lies in the field: identity, position, CTF, pose (shifts 0) and the
+        group ``specimen``. ``x_A, y_A`` is the mean place during the **first frame**, from the centre of pixel [0, 0]
+        of the frames as written. A sum of frames that `motion` has aligned to the first one shows the particle there;
+        one aligned to another frame f shows it at ``x_A − shift_x_A(f)``, since the shift undoes the motion. The pose
+        is that against the beam, stage tilt included. Defocus is the mean over the movie for the particle's own z:
+        that of the exposure, plus z, plus drift of the defocus and doming. Half-sets are not assigned (0).
+    motion
+        Shifts that undo the motion against the first frame, at the centre of the field (NaN patch) and at a grid of
+        places.
+    ice_thickness_A, support
+        `(gy, gx)` at the middles of squares of `grid_A` from the field's corner: thickness along the beam; 1 where the
+        support film is, 2 where crystalline ice is, 0 elsewhere (float32 for maps' sake).
+    zero_loss_frac
+        Mean share of the electrons that lose no energy in the ice.
+    incident_e_px, recorded_e_px
+        Electrons on the specimen, and events or electrons the camera records (raw frames times the gain), per physical
+        pixel and frame.
+    coincidence_loss_frac
+        Share of detected electrons lost to coincidence.
+    magnification
+        Rows of the matrix that turns measured frequencies into true ones, as rlnMagMat00 … 11.
+    seed
+        What all randomness was drawn by, together with the exposure's name.
     """
 
     exposure: Exposure
@@ -155,15 +185,13 @@ class ExposureTruth:
     particles: ParticleTable
     motion: MotionTable
     ice_thickness_A: NDArray[np.float32]
-    #: 1 where the support film is, 2 where crystalline ice is, 0 elsewhere; float32 for maps' sake.
     support: NDArray[np.float32]
     grid_A: float
     zero_loss_frac: float
-    #: Electrons on the specimen, and events or electrons the camera records, per physical pixel and frame.
     incident_e_px: float
     recorded_e_px: float
-    #: Share of detected electrons lost to coincidence.
     coincidence_loss_frac: float = 0.0
+    magnification: tuple[tuple[float, float], tuple[float, float]] = ((1.0, 0.0), (0.0, 1.0))
     seed: int = 0
 
 
