@@ -38,10 +38,19 @@ class Shot:
     kind: str
     slit_eV: float = 10.0
     super_resolution: int = 1
+    phase_plate: bool = False
 
 
 class Layout(Protocol):
     """Names and side-cars as one acquisition program makes them; paths are relative to the session's folder."""
+
+    @property
+    def side_cars_last(self) -> bool:
+        """Whether side-cars are written after the movie; else when it begins to be written."""
+
+    @property
+    def movie_pattern(self) -> str:
+        """Pattern that matches the movies' names and nothing else's."""
 
     def session_files(self, shots: Sequence[Shot]) -> Mapping[PurePosixPath, bytes]:
         """Return files that are there from the beginning."""
