@@ -17,6 +17,7 @@ from cryoframe.numerics.damage import SITES
 from cryoframe.numerics.fourier import good_size
 from cryoframe.numerics.solvent import displaced_ice
 from cryoframe_model.hinge import Hinge, parse_hinge, turned
+from cryoframe_model.hydrogens import with_hydrogens
 from cryoframe_model.seed import placement
 from cryoframe_model.structure import Atoms, build_atoms, load_structure, looks_like_model, model_text
 
@@ -78,8 +79,10 @@ def _check(request: SpecimenRequest) -> None:
 
 def _conformations(path: Path, request: SpecimenRequest, hinge: Hinge | None) -> list[_Placed]:
     structure = load_structure(path)
+    _check_whole(build_atoms(structure, "", path), path)
+    # Whatever the potential holds, the mass is that of the whole molecule.
+    structure = with_hydrogens(structure)
     still = build_atoms(structure, request.assembly, path)
-    _check_whole(still, path)
     turn, middle = placement(still.select(~still.water & ~still.hydrogen), request.symmetry)
     _check_residues(still, request.without_residues)
     placed = []
