@@ -21,8 +21,14 @@ def shots(n: int, **changed: Any) -> list[Shot]:
     """Two exposures a hole, three holes a square."""
     return [
         replace(
-            FIRST, exposure_id=f"exposure_{k + 1:05d}", number=k + 1, time_utc=FIRST.time_utc + timedelta(seconds=4 * k),
-            place_in_hole=k % 2, foil_hole=FIRST.foil_hole + k // 2, grid_square=FIRST.grid_square + k // 6, **changed,
+            FIRST,
+            exposure_id=f"exposure_{k + 1:05d}",
+            number=k + 1,
+            time_utc=FIRST.time_utc + timedelta(seconds=4 * k),
+            place_in_hole=k % 2,
+            foil_hole=FIRST.foil_hole + k // 2,
+            grid_square=FIRST.grid_square + k // 6,
+            **changed,
         )
         for k in range(n)
-    ]  # fmt: skip
+    ]
