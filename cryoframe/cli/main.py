@@ -15,6 +15,7 @@ VERBS = {
     "demo": "process a small real session, from micrograph to map, and write a report",
     "run": "run a configuration until nothing is left to do",
     "watch": "process files as they land in a folder, until stopped",
+    "simulate": "make a session of a simulated microscope, movies and truth",
     "plan": "show what a configuration would run, and what is missing",
     "stage": "run any one stage on any files",
     "plugins": "list the implementations that are installed",

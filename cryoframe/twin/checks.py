@@ -1,0 +1,127 @@
+"""What is checked before hours are spent: folders, room on the disk, and what the session will cost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cryoframe.data.twin import Specimen
+from cryoframe.errors import ConfigError
+from cryoframe.twin.faults import Planned
+from cryoframe.twin.session import SessionConfig
+from cryoframe.twin.species import expected_per_A2
+
+#: Room that stays free beyond what the session needs.
+RESERVE_BYTES = 500 * 10**6
+#: Bytes a pixel and frame: LZW on sparse counts, plain bytes; an event of an EER file takes 1.6 bytes or so.
+BYTES_PX = {"tiff": 0.45, "mrc": 1.0}
+BYTES_EVENT = 1.6
+#: CPU seconds of a physical pixel and frame, and of a particle; measured with the stage `physical` on one core.
+SECONDS_PX, SECONDS_PARTICLE, SECONDS_START = 9.0e-8, 0.02, 3.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a session will take."""
+
+    n_movies: int
+    movie_MB: float
+    disk_GB: float
+    free_GB: float
+    cpu_s: float
+    wall_s: float
+    particles_per_movie: float
+    particles: float
+
+    def facts(self) -> dict[str, float]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def estimate(
+    config: SessionConfig, plan: Sequence[Planned], specimens: Sequence[Specimen], *, n_workers: int
+) -> Estimate:
+    """Return what the session will take of disk, time and particles."""
+    ny, nx = config.image.shape_px
+    shot = plan[0].shot
+    n_px = ny * nx * shot.super_resolution**2
+    if config.kind == "eer":
+        movie = BYTES_EVENT * config.image.total_e_A2 * config.image.pixel_size_A**2 * ny * nx
+    else:
+        movie = BYTES_PX[config.kind] * n_px * config.image.n_frames
+    per_movie = sum(expected_per_A2(one, 0.5 * (config.ice.min_A + config.ice.max_A)) for one in specimens)
+    per_movie *= ny * nx * config.image.pixel_size_A**2
+    truth = 16 * sum(part.volume.data.nbytes for part in specimens) + len(plan) * 200_000
+    cpu_s = SECONDS_PX * ny * nx * config.image.n_frames + SECONDS_PARTICLE * per_movie
+    return Estimate(
+        n_movies=len(plan),
+        movie_MB=movie / 1e6,
+        disk_GB=(movie * len(plan) + 4 * n_px + truth) / 1e9,
+        free_GB=shutil.disk_usage(existing(config.folder)).free / 1e9,
+        cpu_s=cpu_s * len(plan),
+        wall_s=SECONDS_START + cpu_s * len(plan) / n_workers,
+        particles_per_movie=per_movie,
+        particles=per_movie * len(plan),
+    )
+
+
+def check_room(config: SessionConfig, needed: Estimate) -> None:
+    """Refuse a session that its disk has no room for.
+
+    Raises
+    ------
+    ConfigError
+        Naming what is needed and what is there.
+    """
+    reserve_GB = RESERVE_BYTES / 1e9
+    if needed.free_GB < needed.disk_GB + reserve_GB:
+        raise ConfigError(
+            f"{needed.n_movies} movies need about {needed.disk_GB:.2g} GB, and the disk of {config.folder} has"
+            f" {needed.free_GB:.2g} GB free",
+            expected=f"{needed.disk_GB + reserve_GB:.3g} GB, {reserve_GB:g} GB of it left over",
+            remedy="Give another --out, fewer --movies, or smaller frames.",
+        )
+
+
+def check_folders(config: SessionConfig, *, resume: bool) -> None:
+    """Refuse folders that hold something else, and a truth that a pipeline could see.
+
+    Raises
+    ------
+    ConfigError
+        Naming the folder.
+    """
+    folder, truth = config.folder.resolve(), config.truth.resolve()
+    if truth == folder or truth.is_relative_to(folder):
+        raise ConfigError(
+            f"the truth folder {truth} lies inside the session's folder {folder}",
+            expected="a folder the pipeline never sees",
+            remedy="Give another --truth.",
+        )
+    if folder.is_relative_to(truth):
+        raise ConfigError(
+            f"the session's folder {folder} lies inside the truth folder {truth}", remedy="Give another --out."
+        )
+    for name, place in (("--out", folder), ("--truth", truth)):
+        if place.exists() and not place.is_dir():
+            raise ConfigError(f"{name}: '{place}' is a file", expected="a folder")
+        if not resume and place.is_dir() and any(place.iterdir()):
+            raise ConfigError(
+                f"{name}: folder {place} is not empty",
+                expected="a new folder",
+                remedy=f"Give another {name}, or --resume to go on with a session that was interrupted.",
+            )
+
+
+def existing(path: Path) -> Path:
+    """Return the nearest folder above that is there."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.is_dir())
+
+
+def same_disk(a: Path, b: Path) -> bool:
+    """Whether a rename leads from one folder to the other."""
+    return os.stat(existing(a)).st_dev == os.stat(existing(b)).st_dev  # noqa: PTH116 - st_dev of a path that is there

@@ -1,0 +1,90 @@
+"""Finished exposures landed as acquisition software would; ``landing`` decides when and how."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+
+from cryoframe.twin.clock import RealClock
+from cryoframe.twin.hiccups import Hiccups, hiccups_of
+from cryoframe.twin.landing import Arrival, Landing, arrival_of, plan_landing
+from cryoframe.twin.landing_folder import LandingFolder
+from cryoframe.twin.make import as_made
+from cryoframe.twin.play import play
+from cryoframe.twin.prepare import Ready, layout_of
+from cryoframe.twin.shot import Layout, Shot
+from cryoframe.twin.workers import Made
+
+#: A landing without waiting goes so many times faster than the world.
+AT_ONCE = 1e6
+JOURNAL, HAPPENED = "landing.jsonl", "landing.json"
+
+
+def hiccups_asked(ready: Ready) -> Hiccups:
+    """Return what may happen while files land."""
+    return hiccups_of(ready.config.landing)
+
+
+def shots_of(ready: Ready, made: Made) -> tuple[tuple[Shot, ...], Layout]:
+    """Return every exposure as side-cars state it, and the layout; one finished exposure tells the voltage."""
+    shots = tuple(as_made(planned.shot, made) for planned in ready.plan)
+    return shots, layout_of(ready.config, shots[0])
+
+
+def begin_folder(ready: Ready, made: Made) -> None:
+    """Write what is in the session's folder before the first movie: the program's own files and the gain reference."""
+    shots, layout = shots_of(ready, made)
+    folder = LandingFolder(ready.config.folder.absolute())
+    for path, content in layout.session_files(shots).items():
+        folder.place(str(path), content)
+    folder.place(str(layout.gain_path()), ready.bench.gain_path.read_bytes())
+
+
+def arrival(ready: Ready, shot: Shot, layout: Layout, time_s: float) -> Arrival:
+    """Return one exposure's files, ready to land."""
+    movie = ready.bench.movie_of(shot.exposure_id, layout.movie_path(shot).name)
+    return arrival_of(shot, layout, movie, time_s, hiccups=hiccups_asked(ready), seed=ready.config.seed)
+
+
+def land_all(ready: Ready, made: Sequence[Made]) -> Mapping[str, str]:
+    """Land every exposure at once, hiccups and all; returns where each movie is now, by exposure.
+
+    What landed before an interruption is not landed again.
+    """
+    shots, layout = shots_of(ready, made[0])
+    begin_folder(ready, made[0])
+    zero = shots[0].time_utc
+    arrivals = [arrival(ready, shot, layout, (shot.time_utc - zero).total_seconds()) for shot in shots]
+    landing = plan_landing(arrivals, hiccups_asked(ready), ready.config.seed)
+    play(landing, ready.config.folder.absolute(), RealClock(AT_ONCE), journal=ready.config.truth / JOURNAL)
+    keep_happened(ready, landing)
+    shutil.rmtree(ready.bench.staging, ignore_errors=True)
+    return movies_of(arrivals, landing)
+
+
+def keep_happened(ready: Ready, landing: Landing) -> None:
+    """Remember in the truth what happened while files landed."""
+    text = json.dumps([asdict(one) for one in landing.happened], indent=1)
+    (ready.config.truth / HAPPENED).write_text(text + "\n", encoding="utf-8")
+
+
+def movies_of(arrivals: Sequence[Arrival], landing: Landing) -> dict[str, str]:
+    """Return the path of each movie below the session's folder, after all moves."""
+    moves = {step.path: step.target for step in landing.steps if step.operation == "move" and step.number == -1}
+    found = {}
+    for one in arrivals:
+        path = one.movie.path
+        for old, new in moves.items():
+            if path.is_relative_to(old):
+                path = PurePosixPath(new) / path.relative_to(old)
+        found[one.exposure_id] = str(path)
+    return found
+
+
+def landed_path(ready: Ready, shot: Shot) -> Path:
+    """Return where a movie is once it has landed."""
+    layout = layout_of(ready.config, ready.plan[0].shot)
+    return Path(ready.config.folder, layout.movie_path(shot))

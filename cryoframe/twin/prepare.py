@@ -1,0 +1,247 @@
+"""A session made ready: presets settled, specimens read, exposures planned, truth folder begun. Makes no movie."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cryoframe import __version__
+from cryoframe.data.ids import digest_facts, digest_file
+from cryoframe.data.twin import Specimen
+from cryoframe.errors import ConfigError, StoreError
+from cryoframe.formats import mrc, products
+from cryoframe.kernel.plugins import Plugins
+from cryoframe.records import folders
+from cryoframe.twin.checks import Estimate, check_folders, check_room, estimate, same_disk
+from cryoframe.twin.faults import Planned, occurrences
+from cryoframe.twin.plan import make_plan
+from cryoframe.twin.session import SessionConfig
+from cryoframe.twin.shot import Layout, Shot
+from cryoframe.twin.species import open_species
+from cryoframe.twin.workers import HOOK, Bench, stage_params
+
+#: What a truth folder begins with: every setting, version and seed.
+MANIFEST = "session.json"
+SERVICES = ("open_specimen", "write_movie", "write_reference")
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A session that can be made."""
+
+    config: SessionConfig
+    params: Mapping[str, Any]
+    specimens: tuple[Specimen, ...]
+    plan: tuple[Planned, ...]
+    cost: Estimate
+    bench: Bench
+
+
+def settled(config: SessionConfig, plugins: Plugins) -> tuple[SessionConfig, dict[str, Any]]:
+    """Return the session with its presets named, and the stage's parameters.
+
+    Raises
+    ------
+    ConfigError, PluginError
+        If the stage, a preset or a parameter is unknown.
+    """
+    offer = plugins.select(HOOK, config.stage.use)
+    params_class = plugins.load(offer).params_class
+    known = {field.name for field in dataclasses.fields(params_class)} if params_class else set()
+    camera = config.camera.preset or ("falcon_4i" if config.kind == "eer" else "")
+    asked = {"microscope": config.microscope.preset, "camera": camera, "camera_seed": config.seed or None}
+    for name in ("microscope", "camera"):
+        if asked[name] and name not in known:
+            raise ConfigError(f"[{name}] preset = '{asked[name]}', and the stage '{config.stage.use}' knows no such")
+    ours = {name: value for name, value in asked.items() if value and name in known}
+    params = ours | config.stage.params
+    checked = stage_params(plugins, config.stage.use, params)
+    named = {name: str(getattr(checked, name, asked[name] or "")) for name in ("microscope", "camera")}
+    return replace(
+        config,
+        microscope=replace(config.microscope, preset=named["microscope"]),
+        camera=replace(config.camera, preset=named["camera"]),
+    ), params
+
+
+def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: bool, dry: bool = False) -> Ready:
+    """Check everything that can be checked, and begin the truth folder (unless `dry`).
+
+    Raises
+    ------
+    ConfigError
+        If anything is wrong that would end in hours for nothing.
+    """
+    check_folders(config, resume=resume or dry)
+    config, params = settled(config, plugins)
+    plan = make_plan(config)
+    specimens = open_species(config, plugins)
+    cost = estimate(config, plan, specimens, n_workers=n_workers)
+    check_room(config, cost)
+    _check_writers(config, plugins)
+    staging = staging_of(config)
+    places = tuple(config.truth.absolute() / "specimens" / f"{index:02d}" for index in range(len(specimens)))
+    bench = Bench(
+        config.stage.use,
+        json.dumps(params, sort_keys=True, default=str),
+        places,
+        config.truth.absolute(),
+        staging,
+        config.seed,
+        config.kind,
+        layout_of(config, plan[0].shot).gain_path().name,
+        config.camera.gain_turn,
+        config.plugin_files,
+    )
+    ready = Ready(config, params, specimens, plan, cost, bench)
+    if not dry:
+        _begin(ready, plugins, resume=resume)
+    return ready
+
+
+def layout_of(config: SessionConfig, first: Shot) -> Layout:
+    """Return names and side-cars as the session's acquisition program makes them."""
+    if config.layout == "epu":
+        from cryoframe.twin.epu_tree import EpuLayout
+
+        return EpuLayout(config.name, first)
+    if config.layout == "serialem":
+        from cryoframe.twin.serialem_tree import SerialEmLayout
+
+        return SerialEmLayout(config.name, first)
+    from cryoframe.twin.flat_tree import FlatLayout
+
+    return FlatLayout(config.name, first)
+
+
+def staging_of(config: SessionConfig) -> Path:
+    """Return where movies wait to land: on the same disk, and where no watcher looks."""
+    folder = config.folder.absolute()
+    beside = folder.parent / f".{folder.name}.staging"
+    if same_disk(beside, folder) or not folder.exists():
+        return beside
+    return config.truth.absolute() / ".staging" if same_disk(config.truth, folder) else folder / ".staging"
+
+
+def take_charge(truth: Path) -> int:
+    """Take charge of the truth folder, or say that another process has it; the lock goes with the process."""
+    descriptor = os.open(truth / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"another process is making the session of {truth}", remedy="Wait for it, or stop it first."
+        ) from error
+    return descriptor
+
+
+def _check_writers(config: SessionConfig, plugins: Plugins) -> None:
+    for hook in ("write_movie", "write_reference"):
+        if not plugins.load_services(hook):
+            raise ConfigError(
+                f"nothing installed implements {hook}",
+                remedy="; ".join(f"{offer.qualified}: {why}" for offer, why in plugins.refused.items()),
+            )
+    del config
+
+
+def _begin(ready: Ready, plugins: Plugins, *, resume: bool) -> None:
+    config = ready.config
+    folders.made(config.truth.absolute(), "--truth")
+    folders.made(config.folder.absolute(), "--out")
+    facts = facts_of(ready, plugins)
+    manifest = config.truth / MANIFEST
+    if manifest.is_file():
+        _check_same(manifest, facts)
+    elif resume and any(config.truth.iterdir()):
+        raise ConfigError(f"{config.truth} holds no session to go on with", expected=f"a folder with {MANIFEST}")
+    _save_specimens(ready)
+    part = manifest.with_suffix(".part")
+    part.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
+    part.replace(manifest)
+
+
+def _check_same(manifest: Path, facts: Mapping[str, Any]) -> None:
+    try:
+        known = json.loads(manifest.read_text(encoding="utf-8"))["digest"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{manifest} cannot be read ({error})", remedy="Give another --truth.") from error
+    if known != facts["digest"]:
+        raise ConfigError(
+            f"{manifest.parent} is the truth of another session: a setting, a file or a version differs",
+            remedy="Go on with the settings it was begun with, or give another --out and --truth.",
+        )
+
+
+def _save_specimens(ready: Ready) -> None:
+    maps = ready.config.truth / "maps"
+    maps.mkdir(exist_ok=True)
+    for place, name, specimen in zip(ready.bench.specimens, map_names(ready.specimens), ready.specimens, strict=True):
+        if not (place / products.MANIFEST).is_file():
+            part = place.with_name(f".{place.name}")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            products.save(specimen, part)
+            part.rename(place)
+        if not (maps / name).is_file():
+            mrc.write(maps / name, specimen.volume.data, pixel_size_A=specimen.volume.pixel_size_A)
+
+
+def map_names(specimens: Sequence[Specimen]) -> list[str]:
+    """Return the file name of each specimen's map; places on a conformational series are told apart."""
+    names = [one.name for one in specimens]
+    return [
+        f"{one.name}.mrc" if names.count(one.name) == 1 else f"{one.name}_{one.conformation:.3f}.mrc"
+        for one in specimens
+    ]
+
+
+def facts_of(ready: Ready, plugins: Plugins) -> dict[str, Any]:
+    """Return everything that decides the session, and the digest that tells two sessions apart."""
+    config = ready.config
+    settings = dataclasses.asdict(config)
+    offers = [plugins.select(HOOK, config.stage.use), *(o for hook in SERVICES for o in plugins.offered(hook))]
+    decisive = {name: value for name, value in settings.items() if name not in ("folder", "truth", "landing")}
+    decisive["specimens"] = [
+        {**one, "file": digest_file(one["file"]) if one["file"] else ""} for one in decisive["specimens"]
+    ]
+    facts = {
+        "cryoframe": __version__,
+        "settings": settings,
+        "params": dict(ready.params),
+        "plugins": {f"{o.hook} {o.name}": f"{o.qualified} {o.version} {plugins.source_digest(o)}" for o in offers},
+        "species": [
+            {
+                "name": one.name,
+                "truth_class": one.truth_class,
+                "mass_kDa": one.mass_kDa,
+                "radius_A": one.radius_A,
+                "concentration_mg_mL": one.concentration_mg_mL,
+                "conformation": one.conformation,
+                "symmetry": one.volume.symmetry,
+                "map": f"maps/{name}",
+            }
+            for name, one in zip(map_names(ready.specimens), ready.specimens, strict=True)
+        ],
+        "faults": [
+            {
+                "name": one.fault.name,
+                "kind": one.fault.kind,
+                "doc": one.fault.doc,
+                "value": one.value,
+                "exposures": [ready.plan[number - 1].shot.exposure_id for number in sorted(one.numbers)],
+            }
+            for one in occurrences(config.faults, config.n_movies)
+        ],
+    }
+    decided = {**facts, "settings": decisive}
+    facts["digest"] = digest_facts(json.loads(json.dumps(decided, default=str)))
+    return facts
