@@ -28,10 +28,10 @@ from cryoframe.numerics.detector_response import (
     filtered,
     normal_quantiles,
 )
+from cryoframe.numerics.detector_thinning import draw_counts, event_chances
 
 Counts = npt.NDArray[np.uint16]
 _N_PLACES = 64
-_N_RATES = 1024
 _FEWEST_ELECTRONS = 4096
 
 
@@ -331,13 +331,8 @@ def count_frame_densely(
             expected=f"at most {curve.detected_e_px[-1]:.3g}, where the coincidence curve ends",
             remedy="Give a lower dose rate, or a curve that goes further.",
         )
-    # The share that is counted varies slowly and stays finite at 0, unlike the counts themselves.
-    end = float(curve.detected_e_px[-1])
-    share = np.concatenate([[1.0], np.divide(curve.counted_px[1:], curve.detected_e_px[1:])])
-    even: Reals = np.interp(np.linspace(0.0, end, _N_RATES), curve.detected_e_px, share)
-    counts = np.empty([n * camera.super_resolution for n in image.shape], dtype=np.uint16)
-    _loops().draw_binomial(detected, even, end, n_internal, rng.integers(0, 2**64, dtype=np.uint64), counts)
-    return counts
+    chances = event_chances(detected * np.float32(n_internal), n_internal, curve=curve)
+    return draw_counts(chances, rng.integers(0, 2**64, dtype=np.uint64), super_resolution=camera.super_resolution)
 
 
 def render_counts(counts: npt.NDArray[np.generic], camera: Camera) -> F32:

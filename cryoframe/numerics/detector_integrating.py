@@ -37,6 +37,12 @@ def integrate_frame(expected_e: Floats, camera: Camera, rng: np.random.Generator
     camera.check_counting(False)
     image, _ = checked_expected(expected_e)
     detected = np.maximum(filtered(image, camera, part="spread"), 0.0) * camera.detection_frac
+    return integrate_detected(detected, camera, rng)
+
+
+def integrate_detected(detected: Floats, camera: Camera, rng: np.random.Generator) -> F32:
+    """Frame of an integrating camera from electrons `(ny, nx)` detected on average, spread applied."""
+    camera.check_counting(False)
     energy = _deposited(rng.poisson(detected), camera, rng)
     frame = filtered(energy, camera, part="blur") * np.float32(camera.gain_grey)
     if camera.read_noise_grey > 0.0:

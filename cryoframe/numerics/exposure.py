@@ -70,10 +70,16 @@ def stamp(field: F32, patches: F32, x_A: Reals, y_A: Reals, pixel_size_A: float)
     whole = np.round(place).astype(np.int64)
     moved = shift_images(patches, place - whole)
     for patch, (x, y) in zip(moved, whole - box // 2, strict=True):
-        rows = slice(max(y, 0), max(min(y + box, field.shape[0]), 0))
-        columns = slice(max(x, 0), max(min(x + box, field.shape[1]), 0))
-        if rows.start < rows.stop and columns.start < columns.stop:
-            field[rows, columns] += patch[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+        add_patch(field, patch, int(y), int(x))
+
+
+def add_patch(field: F32, patch: Floats, y: int, x: int) -> None:
+    """Add a square patch with its first pixel at row `y` and column `x` of `field`; what lies outside is cut off."""
+    box = patch.shape[-1]
+    rows = slice(max(y, 0), max(min(y + box, field.shape[0]), 0))
+    columns = slice(max(x, 0), max(min(x + box, field.shape[1]), 0))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        field[rows, columns] += patch[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
 
 
 def slabs(

@@ -212,32 +212,3 @@ def add_counts(counts: Ints, centres: Reals, factor: int) -> None:
         row = min(int(centres[i, 0] * factor), ny - 1)
         column = min(int(centres[i, 1] * factor), nx - 1)
         counts[row, column] += 1
-
-
-@jit
-def draw_binomial(detected: F32, share: Floats, end: float, n_trials: int, key: np.uint64, counts: Ints) -> None:
-    """Counts of `n_trials` internal frames by inversion of the binomial law, a stream a row of `counts`.
-
-    `share` is the fraction counted at rates from 0 to `end`, evenly spaced; `counts` has a whole number of pixels to
-    one of `detected`.
-    """
-    ny, nx = counts.shape
-    factor = ny // detected.shape[0]
-    per_rate = (share.shape[0] - 1) / end
-    for row in range(ny):
-        counter = mix(key + np.uint64(row + 1) * _STEP)
-        for column in range(nx):
-            counter += _STEP
-            chosen = (float(mix(counter) >> _U11) + 0.5) * _2_53
-            rate = float(detected[row // factor, column // factor])
-            place = min(rate * per_rate, share.shape[0] - 1.001)
-            before = int(place)
-            counted = share[before] + (share[before + 1] - share[before]) * (place - before)
-            p = min(rate * counted / (factor * factor), 1.0 - 1e-7)
-            term = np.exp(n_trials * np.log1p(-p))
-            below, k, odds = term, 0, p / (1.0 - p)
-            while chosen > below and k < n_trials:
-                term *= odds * (n_trials - k) / (k + 1)
-                k += 1
-                below += term
-            counts[row, column] = k

@@ -1,0 +1,98 @@
+"""The grid a scene is computed on: larger than the frames, so that what leaves at one edge does not enter at another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cryoframe.numerics.backend import C64, F32, Bools, Floats, Reals
+from cryoframe.numerics.fourier import good_size
+from cryoframe.numerics.grids import frequency_axes_1_A
+
+#: Entries of a table over the length of the frequency; 8192 make the error of a rounded index less than 10⁻³ of what
+#: the steepest of the curves kept so (fading, memory of the ice, spread of the camera) changes over a tenth of Nyquist.
+N_RADIAL = 8192
+
+
+@dataclass(frozen=True)
+class SceneGrid:
+    """Pixels and frequencies of a scene.
+
+    Parameters
+    ----------
+    shape
+        `(ny, nx)` of the frames, which are the first rows and columns of the grid.
+    pixel_size_A
+        Of both.
+    margin_px
+        Least number of rows and columns beyond the frames.
+    """
+
+    shape: tuple[int, int]
+    pixel_size_A: float
+    margin_px: int = 64
+
+    @cached_property
+    def whole(self) -> tuple[int, int]:
+        """`(ny, nx)` of the grid."""
+        return good_size(self.shape[0] + self.margin_px), good_size(self.shape[1] + self.margin_px)
+
+    @cached_property
+    def kx(self) -> F32:
+        """`(nx//2+1,)` [1/Å]."""
+        return frequency_axes_1_A(self.whole, self.pixel_size_A, centred_half=False)[0].ravel().astype(np.float32)
+
+    @cached_property
+    def ky(self) -> F32:
+        """`(ny,)` [1/Å], raw layout."""
+        return frequency_axes_1_A(self.whole, self.pixel_size_A, centred_half=False)[1].ravel().astype(np.float32)
+
+    @property
+    def n_pixels(self) -> int:
+        """Of the grid."""
+        return self.whole[0] * self.whole[1]
+
+    @property
+    def half(self) -> tuple[int, int]:
+        """Shape of half transforms."""
+        return self.whole[0], self.whole[1] // 2 + 1
+
+    @cached_property
+    def radial_1_A(self) -> Reals:
+        """`(N_RADIAL,)` frequencies of tables, up to the corner of the grid."""
+        corner: Reals = np.linspace(0.0, np.sqrt(0.5) / self.pixel_size_A * 1.001, N_RADIAL)
+        return corner
+
+    @property
+    def scale_A(self) -> float:
+        """Frequency to index of a table."""
+        return (N_RADIAL - 1) / float(self.radial_1_A[-1])
+
+    def empty(self) -> F32:
+        """Zeros of the grid."""
+        return np.zeros(self.whole, dtype=np.float32)
+
+    def ramps(self, shift_A: Floats) -> tuple[C64, C64]:
+        """Factors along x and y that move content by (x, y) [Å]."""
+        ramp_x = np.exp(-2j * np.pi * float(shift_A[0]) * self.kx.astype(np.float64))
+        ramp_y = np.exp(-2j * np.pi * float(shift_A[1]) * self.ky.astype(np.float64))
+        return ramp_x.astype(np.complex64), ramp_y.astype(np.complex64)
+
+    def crop(self, image: F32) -> F32:
+        """Part of the grid that is the frame; a view."""
+        return image[: self.shape[0], : self.shape[1]]
+
+    def wide(self, image: F32, fill: float = 0.0) -> F32:
+        """Image of the frame laid on the grid, `fill` beyond."""
+        laid: F32 = np.full(self.whole, fill, dtype=np.float32)
+        laid[: self.shape[0], : self.shape[1]] = image
+        return laid
+
+    def even_columns(self) -> Bools:
+        """Columns of a half transform that stand for themselves alone: zero and, for an even width, Nyquist."""
+        alone = np.zeros(self.half[1], dtype=np.bool_)
+        alone[0] = True
+        alone[-1] = self.whole[1] % 2 == 0
+        return alone
