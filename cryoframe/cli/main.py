@@ -16,6 +16,7 @@ VERBS = {
     "run": "run a configuration until nothing is left to do",
     "watch": "process files as they land in a folder, until stopped",
     "simulate": "make a session of a simulated microscope, movies and truth",
+    "score": "hold a run against the truth of a simulated session",
     "plan": "show what a configuration would run, and what is missing",
     "stage": "run any one stage on any files",
     "plugins": "list the implementations that are installed",

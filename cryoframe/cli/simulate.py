@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +14,11 @@ from cryoframe.cli.output import complain, emit, json_flag, say
 from cryoframe.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cryoframe.twin.faults import Planned
+    from cryoframe.twin.live import Arrived
     from cryoframe.twin.prepare import Ready
     from cryoframe.twin.session import SessionConfig
+    from cryoframe.twin.workers import Made
 
 EPILOG = """
 WHAT is a session's TOML, or atomic models and maps (every setting then has its default). Values of --set are TOML and
@@ -150,19 +155,67 @@ def _made(ready: Ready, options: argparse.Namespace, n_workers: int) -> dict[str
     from cryoframe.twin.truth_folder import gather
     from cryoframe.view.making import making_progress
 
-    held = take_charge(ready.config.truth)
-    del held  # the lock goes with the process
+    take_charge(ready.config.truth)  # the lock goes with the process
     bar = nullcontext(lambda _, __: None) if options.quiet else making_progress("movies", len(ready.plan))
+    making = make_all(ready, n_workers=n_workers, landed=lambda planned: landed_path(ready, planned.shot))
+    if options.live:
+        return _live(ready, making, options, bar)
     made = []
     with bar as tell:
-        for planned, one in make_all(
-            ready, n_workers=n_workers, landed=lambda planned: landed_path(ready, planned.shot)
-        ):
+        for planned, one in making:
             made.append(one)
             tell(len(made), planned.shot.exposure_id)
-    movies = land_all(ready, made)
-    gather(ready.config.truth, movies)
+    gather(ready.config.truth, land_all(ready, made))
     return {"n_made": len(made), "n_particles": sum(one.n_particles for one in made)}
+
+
+def _live(
+    ready: Ready,
+    making: Iterator[tuple[Planned, Made]],
+    options: argparse.Namespace,
+    bar: AbstractContextManager[Callable[[int, str], None]],
+) -> dict[str, Any]:
+    from cryoframe.compare.truth import Truth
+    from cryoframe.twin.deliver import land_live_session
+    from cryoframe.twin.truth_folder import gather
+
+    landed: list[str] = []
+    with _stopping() as stop, bar as tell:
+
+        def said(one: Arrived) -> None:
+            landed.append(one.exposure_id)
+            tell(len(landed), f"{one.exposure_id}, {one.late_s:.0f} s late" if one.late else one.exposure_id)
+
+        report, movies = land_live_session(
+            ready, making, movies_per_hour=options.rate, speed=options.speed, stop=stop, said=said
+        )
+    if not options.quiet:
+        complain(report.summary() + ("" if report.finished else "; stopped, --resume goes on"))
+    if report.finished:
+        gather(ready.config.truth, movies)
+    truth = Truth.open(ready.config.truth)
+    return {
+        "n_made": len(truth.made),
+        "n_particles": sum(int(one["n_particles"]) for one in truth.made.values()),
+        "movies_per_hour": report.movies_per_hour,
+        "n_late": len(report.late),
+        "worst_s": report.worst_s,
+        "finished": report.finished,
+    }
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and a request to end set."""
+    import signal
+
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _catalogue(options: argparse.Namespace) -> int:

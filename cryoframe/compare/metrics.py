@@ -92,8 +92,10 @@ class PickScore:
         return self.n_matched / self.n_found if self.n_found else float("nan")
 
 
-def pick_score(found_xy_A: NDArray[np.float64], true_xy_A: NDArray[np.float64], *, radius_A: float) -> PickScore:
-    """Count one-to-one matches of picks and true positions within `radius_A`, the greatest possible number.
+def pick_pairs(
+    found_xy_A: NDArray[np.float64], true_xy_A: NDArray[np.float64], *, radius_A: float
+) -> NDArray[np.int64]:
+    """Match picks and true positions one to one within `radius_A`, as many as can be.
 
     Parameters
     ----------
@@ -101,6 +103,10 @@ def pick_score(found_xy_A: NDArray[np.float64], true_xy_A: NDArray[np.float64], 
         `(n, 2)`, `(m, 2)`.
     radius_A
         Farthest a pick may be from the particle it counts for.
+
+    Returns
+    -------
+    `(n,)` the true position of each pick, -1 where it has none.
 
     References
     ----------
@@ -111,13 +117,18 @@ def pick_score(found_xy_A: NDArray[np.float64], true_xy_A: NDArray[np.float64], 
     from scipy.spatial import cKDTree
 
     if not len(found_xy_A) or not len(true_xy_A):
-        return PickScore(len(found_xy_A), len(true_xy_A), 0)
+        return np.full(len(found_xy_A), -1, dtype=np.int64)
     near = cKDTree(found_xy_A).query_ball_tree(cKDTree(true_xy_A), radius_A)
     columns = np.concatenate([np.asarray(row, dtype=np.int64) for row in near])
     starts = np.cumsum([0, *(len(row) for row in near)])
     graph = csr_array((np.ones(len(columns)), columns, starts), shape=(len(found_xy_A), len(true_xy_A)))
-    matched = maximum_bipartite_matching(graph, perm_type="column")
-    return PickScore(len(found_xy_A), len(true_xy_A), int((matched >= 0).sum()))
+    return np.asarray(maximum_bipartite_matching(graph, perm_type="column"), dtype=np.int64)
+
+
+def pick_score(found_xy_A: NDArray[np.float64], true_xy_A: NDArray[np.float64], *, radius_A: float) -> PickScore:
+    """Count one-to-one matches of picks and true positions within `radius_A`; see :func:`pick_pairs`."""
+    pairs = pick_pairs(found_xy_A, true_xy_A, radius_A=radius_A)
+    return PickScore(len(found_xy_A), len(true_xy_A), int((pairs >= 0).sum()))
 
 
 @dataclass(frozen=True)

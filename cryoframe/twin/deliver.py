@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
+from cryoframe.data.ids import digest_facts
 from cryoframe.twin.clock import RealClock
+from cryoframe.twin.faults import Planned
 from cryoframe.twin.hiccups import Hiccups, hiccups_of
 from cryoframe.twin.landing import Arrival, Landing, arrival_of, plan_landing
 from cryoframe.twin.landing_folder import LandingFolder
+from cryoframe.twin.live import Ahead, Arrived, LiveReport, due_s, land_live
 from cryoframe.twin.make import as_made
-from cryoframe.twin.play import play
+from cryoframe.twin.play import Player, play
 from cryoframe.twin.prepare import Ready, layout_of
 from cryoframe.twin.shot import Layout, Shot
 from cryoframe.twin.workers import Made
 
 #: A landing without waiting goes so many times faster than the world.
 AT_ONCE = 1e6
+#: Exposures made ahead of their landing.
+SUPPLY_DEPTH = 8
 JOURNAL, HAPPENED = "landing.jsonl", "landing.json"
 
 
@@ -46,6 +52,8 @@ def begin_folder(ready: Ready, made: Made) -> None:
 def arrival(ready: Ready, shot: Shot, layout: Layout, time_s: float) -> Arrival:
     """Return one exposure's files, ready to land."""
     movie = ready.bench.movie_of(shot.exposure_id, layout.movie_path(shot).name)
+    if not movie.is_file():  # everything has landed before
+        movie = landed_path(ready, shot)
     return arrival_of(shot, layout, movie, time_s, hiccups=hiccups_asked(ready), seed=ready.config.seed)
 
 
@@ -63,6 +71,65 @@ def land_all(ready: Ready, made: Sequence[Made]) -> Mapping[str, str]:
     keep_happened(ready, landing)
     shutil.rmtree(ready.bench.staging, ignore_errors=True)
     return movies_of(arrivals, landing)
+
+
+def land_live_session(
+    ready: Ready,
+    making: Iterator[tuple[Planned, Made]],
+    *,
+    movies_per_hour: float,
+    speed: float,
+    stop: threading.Event,
+    said: Callable[[Arrived], None] | None = None,
+) -> tuple[LiveReport, dict[str, str]]:
+    """Land exposures in the session's time while they are made; returns the report and where movies are.
+
+    Parameters
+    ----------
+    ready
+        The session.
+    making
+        Finished exposures in order, from :func:`cryoframe.twin.make.make_all`.
+    movies_per_hour
+        0 = as the session's own clock has them.
+    speed
+        The session's time against real time.
+    stop
+        Set it to stop; the session can then be resumed.
+    said
+        Told of each exposure as it begins to land.
+    """
+    clock = RealClock(speed)
+    landed: list[Arrival] = []
+    supply = Ahead(_arrivals(ready, making, movies_per_hour, landed), depth=SUPPLY_DEPTH)
+    hiccups, seed = hiccups_asked(ready), ready.config.seed
+    fingerprint = digest_facts({"live": ready.config.name, "seed": seed, "rate": movies_per_hour})
+    player = Player(ready.config.folder.absolute(), ready.config.truth / JOURNAL, fingerprint)
+    try:
+        report = land_live(supply, player, clock, hiccups=hiccups, seed=seed, stop=stop, said=said)
+        notes = [note["happened"] for note in player.journal.notes if "happened" in note]
+    finally:
+        supply.close()
+        player.close()
+    (ready.config.truth / HAPPENED).write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
+    movies = movies_of(landed, plan_landing(landed, hiccups, seed))
+    if report.finished:
+        shutil.rmtree(ready.bench.staging, ignore_errors=True)
+    return report, movies
+
+
+def _arrivals(
+    ready: Ready, making: Iterator[tuple[Planned, Made]], movies_per_hour: float, landed: list[Arrival]
+) -> Iterator[Arrival]:
+    shots: tuple[Shot, ...] = ()
+    for index, (planned, made) in enumerate(making):
+        if not index:
+            shots, layout = shots_of(ready, made)
+            begin_folder(ready, made)
+        shot = shots[planned.shot.number - 1]
+        own_s = (shot.time_utc - shots[0].time_utc).total_seconds()
+        landed.append(arrival(ready, shot, layout, due_s(index, movies_per_hour) if movies_per_hour else own_s))
+        yield landed[-1]
 
 
 def keep_happened(ready: Ready, landing: Landing) -> None:
