@@ -68,6 +68,18 @@ def two_level_threshold(values: Floats) -> tuple[float, float]:
     return float(edges[best + 1]), float(between[best]) / total if total > 0 else 0.0
 
 
+def molecule_envelope(volume: Floats, pixel_size_A: float, *, smooth_A: float = 12.0) -> Bools:
+    """Voxels that belong to the molecule, seen at `smooth_A` (three voxels where that is more) and parted in two.
+
+    References
+    ----------
+    As :func:`two_level_threshold`.
+    """
+    data, _ = _standardised(np.asarray(volume), pixel_size_A)
+    smooth = _smoothed(data, pixel_size_A, smooth_A)
+    return np.asarray(smooth > two_level_threshold(smooth)[0])
+
+
 def potential_of_map(
     volume: Floats,
     pixel_size_A: float,
