@@ -65,6 +65,11 @@ class Survivors(NamedTuple):
     log_evidence: Array
     lost: Array
 
+    def pick(self, candidates: Array) -> Survivors:
+        """Return some of the candidates."""
+        image, reference, psi, shift, probability = (column[candidates] for column in self[:5])
+        return Survivors(image, reference, psi, shift, probability, self.log_evidence, self.lost)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -201,9 +206,7 @@ def batches(n_images: int, table: Table) -> Iterator[slice]:
         yield slice(start, min(start + step, n_images))
 
 
-def search(
-    targets: Targets, table: Table, prior: Prior, *, evidence_frac: float = 1.0, n_most: int = 512
-) -> Survivors:
+def search(targets: Targets, table: Table, prior: Prior, *, evidence_frac: float = 1.0, n_most: int = 512) -> Survivors:
     """Posterior of each image over references, in-plane angles and translations.
 
     Parameters
@@ -265,9 +268,7 @@ def turn(vectors: Array, psi_deg: Array) -> Array:
 
 def image_shifts(found: Survivors, table: Table, centres_px: Array) -> Array:
     """Translations `(c, 2)` to apply to the images of candidates."""
-    return np.asarray(
-        centres_px[found.image] + turn(table.shifts_px[found.shift], -table.grid.psi_deg[found.psi])
-    )
+    return np.asarray(centres_px[found.image] + turn(table.shifts_px[found.shift], -table.grid.psi_deg[found.psi]))
 
 
 def generic_choose(

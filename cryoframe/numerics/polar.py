@@ -65,7 +65,7 @@ class PolarGrid:
 
     @cached_property
     def last_orders(self) -> npt.NDArray[np.int64]:
-        """Highest order `(r,)` of each ring that a support of this radius can hold, by the decay of Bessel functions."""
+        """Highest order `(r,)` of each ring that a support of this radius holds: Bessel functions end there."""
         argument = 2.0 * np.pi * self.rings * self.support_px / self.box_px
         return np.asarray(np.ceil(argument + np.cbrt(argument)) + 1, dtype=np.int64)
 
@@ -79,12 +79,12 @@ class PolarGrid:
     @cached_property
     def areas(self) -> npt.NDArray[np.float32]:
         """Samples `(r,)` of the square lattice that one polar sample of each ring stands for."""
-        return np.asarray(2.0 * np.pi * self.rings / self.n_theta, dtype=np.float32)
+        return (2.0 * np.pi * self.rings / self.n_theta).astype(np.float32)
 
     @property
     def psi_deg(self) -> npt.NDArray[np.float64]:
         """In-plane angles `(n_theta,)` [degrees] that turn the grid into itself."""
-        return np.arange(self.n_theta) * (360.0 / self.n_theta)
+        return np.asarray(np.arange(self.n_theta) * (360.0 / self.n_theta), dtype=np.float64)
 
     @cached_property
     def _taps(self) -> dict[int, tuple[Array, Array]]:
@@ -226,7 +226,7 @@ def generic_read(xp: ModuleType, transforms: Array, first: Array, weights: Array
             row = xp.where(beyond, 2 * (side // 2) - row, row) % side
             value = transforms[:, row, xp.abs(column)]
             total += xp.where(beyond, value.conj(), value) * (weights[:, 0, a] * weights[:, 1, b])
-    return total
+    return np.asarray(total)
 
 
 def generic_spread(xp: ModuleType, values: Array, first: Array, weights: Array, *, side: int) -> Array:
@@ -247,7 +247,7 @@ def generic_spread(xp: ModuleType, values: Array, first: Array, weights: Array, 
             # On the line kx = 0 the mate is stored too.
             on_line = column == 0
             xp.add.at(out, (line, mate[on_line][None], xp.zeros(on_line.sum(), int)[None]), part[:, on_line].conj())
-    return out
+    return np.asarray(out)
 
 
 def full_circle(values: Array) -> Array:
@@ -258,4 +258,4 @@ def full_circle(values: Array) -> Array:
 def shift_phases(grid: PolarGrid, shifts_px: Array) -> Array:
     """Factors `(t, r, n_theta/2)` complex64 that move content by `shifts_px` `(t, 2)` (dx, dy)."""
     angle = (-2.0 * np.pi / grid.box_px) * np.tensordot(np.asarray(shifts_px, np.float64), grid.points, (1, 2))
-    return np.exp(1j * angle).astype(np.complex64)
+    return np.asarray(np.exp(1j * angle), dtype=np.complex64)

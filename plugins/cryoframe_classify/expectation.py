@@ -1,212 +1,278 @@
-"""One round of two-dimensional EM: scores of all images against all classes, then new averages. No products here."""
+"""One round of two-dimensional EM on polar samples: posterior of all images, then new references. No products here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe.numerics import class_average, interpolate, pose_search, residuals
-from cryoframe.numerics.reconstruction import shift_at_points
-from cryoframe.numerics.rotations import psi_grid
+from cryoframe.numerics import angular_search, angular_sums, class_average, polar
+from cryoframe.numerics.polar_images import PolarImages
+from cryoframe.numerics.pose_search import shift_grid
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What is looked at in one round."""
+    """What is looked at in one round: to which ring, and which translations around each image's centre."""
 
-    psi_step_deg: float
+    r_max: float
     shift_range_px: float
     shift_step_px: float
-    r_max: float
-    n_keep: int = 8
 
 
-class Assignment(NamedTuple):
-    """Best candidates of each image, `(m, k)` each: class, in-plane angle, `(m, k, 2)` shift, score, probability."""
+@dataclass
+class State:
+    """What goes from round to round; pixels are those of the original images.
 
-    class_ids: Array
-    psi_deg: Array
-    shifts_px: Array
-    scores: Array
-    probability: Array
+    Attributes
+    ----------
+    averages
+        `(k, s, s)` float32, masked, on cropped pixels.
+    ssnr
+        `(k, rings)` from zero frequency on.
+    noise_power
+        `(rings,)`: expected power of noise in a transform's value.
+    log_reference
+        `(k,)` log-prior of the classes.
+    sigma_px
+        Deviation of the translations along one axis.
+    class_id, psi_deg, centres_px, probability, pose_probability
+        Best candidate of each image: `(m,)`, `(m,)`, `(m, 2)`, `(m,)`, `(m,)`; probabilities of its class, of its pose.
+    lead
+        `(m,)` log of the ratio of the probabilities of an image's best and second class.
+    evidence, lost
+        `(m,)` log-evidence of each image against no particle, and share of its posterior that was left out.
+    mean_weight
+        `(k, rings)`: mean squared CTF over the noise of the images of a class.
+    """
 
-
-@dataclass(frozen=True)
-class Images:
-    """Transforms, CTFs and noise of the images; `evidence_frac` is the share of the image that its mask leaves."""
-
-    transforms: Array
-    ctfs: Array
+    averages: Array
+    ssnr: Array
     noise_power: Array
-    evidence_frac: float
+    log_reference: Array
+    sigma_px: float
+    class_id: Array
+    psi_deg: Array
+    centres_px: Array
+    probability: Array
+    pose_probability: Array
+    lead: Array
+    evidence: Array
+    lost: Array
+    mean_weight: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
 
-def assign(
-    images: Images,
-    averages: Array,
+def evidence_frac(images: PolarImages) -> float:
+    """Share of the image that its mask leaves: independent samples per transform value."""
+    return float((images.mask**2).mean())
+
+
+def grid_of(images: PolarImages, r_max: float) -> polar.PolarGrid:
+    """Polar frequencies up to a ring."""
+    return polar.make_grid(images.box_px, r_max=r_max, support_px=images.support_px)
+
+
+def expect_and_maximise(
+    images: PolarImages,
+    state: State,
     sampling: Sampling,
     *,
-    centres_px: Array | None,
     balance: float,
+    largest_shift_px: float,
     on_batch: Callable[[int], None],
-) -> Assignment:
-    """Posterior of class, in-plane angle and translation of each image, over its best candidates.
+) -> State:
+    """Run one round over all images.
 
     References
     ----------
-    Scheres et al., J. Mol. Biol. 348, 139 (2005), doi:10.1016/j.jmb.2005.02.031.
+    Scheres et al., J. Mol. Biol. 348, 139 (2005), doi:10.1016/j.jmb.2005.02.031; Scheres, J. Struct. Biol. 180, 519
+    (2012), doi:10.1016/j.jsb.2012.09.006.
     """
-    n = images.transforms.shape[-2]
-    points = interpolate.half_points(n, r_min=2.0, r_max=sampling.r_max)
-    targets = pose_search.make_targets(images.transforms, images.ctfs, images.noise_power, points)
-    psi = psi_grid(sampling.psi_step_deg)
-    table = class_average.rotate_references(class_average.prepare_references(averages), psi, points)
-    rows, shifts, scores = pose_search.search_table(
-        targets,
-        table,
-        pose_search.shift_grid(sampling.shift_range_px, sampling.shift_step_px),
-        centres_px=centres_px,
-        group_size=len(psi),
-        on_batch=on_batch,
+    grid = grid_of(images, sampling.r_max)
+    k, m = len(state.averages), len(images.images)
+    references = polar.sample(state.averages, grid)
+    shifts = shift_grid(sampling.shift_range_px, sampling.shift_step_px)
+    table = angular_search.make_table(references, grid, shifts)
+    prior = angular_search.Prior(state.log_reference, state.sigma_px)
+    sums = angular_sums.empty_sums(k, grid)
+    noise = state.noise_power[grid.rings].astype(np.float32)[None, :, None]
+    new = _blank(state, m)
+    total = _Totals(np.zeros(k), np.zeros((k, len(grid.rings))), np.zeros(len(grid.rings)))
+    for part in angular_search.batches(m, table):
+        rows = np.arange(part.start, part.stop)
+        centres = state.centres_px[rows]
+        transforms = images.transforms(part, centres, grid)
+        ctfs = images.ctfs(part, grid)
+        values, weights = transforms * (ctfs / noise), ctfs**2 / noise
+        targets = angular_search.Targets(2.0 * values, weights, centres)
+        found = angular_search.search(targets, table, prior, evidence_frac=evidence_frac(images))
+        angular_sums.add(sums, values, weights, found, grid=grid, shifts_px=shifts, half=rows % 2)
+        _record(new, total, rows, found, table, centres)
+        total.power += (np.abs(transforms) ** 2).mean(axis=2, dtype=np.float64).sum(axis=0)
+        on_batch(part.stop)
+    _limit(new.centres_px, largest_shift_px)
+    return _maximise(images, state, new, sums, references, total, grid, balance)
+
+
+@dataclass
+class _Totals:
+    """Sums over all images: probability of classes `(k,)`, CTF² over noise `(k, r)`, power of transforms `(r,)`."""
+
+    mass: Array
+    weight: Array
+    power: Array
+
+
+def _blank(state: State, m: int) -> State:
+    return State(
+        state.averages,
+        state.ssnr,
+        state.noise_power,
+        state.log_reference,
+        state.sigma_px,
+        np.zeros(m, np.int64),
+        np.zeros(m),
+        np.zeros((m, 2)),
+        *(np.zeros(m) for _ in range(5)),
     )
-    log_likelihood = images.evidence_frac * scores.astype(np.float64)
-    probability = _posterior(log_likelihood + balance * _balancing_prior(log_likelihood))
-    order = np.argsort(-probability, axis=1, kind="stable")[:, : sampling.n_keep]
-    line = np.arange(len(rows))[:, None]
-    rows, probability = rows[line, order], probability[line, order]
-    return Assignment(
-        rows // len(psi),
-        psi[rows % len(psi)],
-        shifts[line, order],
-        scores[line, order],
-        probability / probability.sum(axis=1, keepdims=True),
-    )
 
 
-def _posterior(log_joint: Array) -> Array:
-    gain = np.exp(np.maximum(log_joint - log_joint.max(axis=1, keepdims=True), -700.0))
-    return np.asarray(gain / gain.sum(axis=1, keepdims=True))
+def _record(
+    new: State,
+    total: _Totals,
+    rows: Array,
+    found: angular_search.Survivors,
+    table: angular_search.Table,
+    centres: Array,
+) -> None:
+    """Keep the best candidate of each image, and the mass of the classes."""
+    k = table.n_references
+    share = np.bincount(found.image * k + found.reference, weights=found.probability, minlength=len(rows) * k)
+    by_class = share.reshape(len(rows), k)
+    total.mass += by_class.sum(axis=0)
+    chosen = by_class.argmax(axis=1)
+    # Candidates of the best class only, the most probable one of each image last.
+    mine = np.flatnonzero(found.reference == chosen[found.image])
+    mine = mine[np.lexsort((found.probability[mine], found.image[mine]))]
+    last = mine[np.searchsorted(found.image[mine], np.arange(len(rows)), side="right") - 1]
+    best = found.pick(last)
+    new.class_id[rows], new.psi_deg[rows] = chosen, table.grid.psi_deg[best.psi]
+    new.centres_px[rows] = angular_search.image_shifts(best, table, centres)
+    new.probability[rows] = np.minimum(by_class[np.arange(len(rows)), chosen], 1.0)
+    new.pose_probability[rows] = best.probability
+    others = by_class.copy()
+    others[np.arange(len(rows)), chosen] = 0.0
+    new.lead[rows] = np.log(new.probability[rows] / np.maximum(others.max(axis=1), np.exp(-angular_search.CUTOFF)))
+    new.evidence[rows], new.lost[rows] = found.log_evidence, found.lost
 
 
-def _balancing_prior(log_likelihood: Array, n_rounds: int = 30) -> Array:
-    """Log-prior `(k,)` under which all classes would be equally populated.
+def _limit(centres_px: Array, largest_px: float) -> None:
+    length = np.linalg.norm(centres_px, axis=1, keepdims=True)
+    centres_px *= np.minimum(1.0, largest_px / np.maximum(length, 1e-9))
+
+
+def _maximise(
+    images: PolarImages,
+    old: State,
+    new: State,
+    sums: angular_sums.PolarSums,
+    references: Array,
+    total: _Totals,
+    grid: polar.PolarGrid,
+    balance: float,
+) -> State:
+    m, side = len(images.images), images.images.shape[-1]
+    ssnr = angular_sums.ring_ssnr(sums)
+    solved = angular_sums.solve(sums, ssnr)
+    mask = images.mask
+    averages = polar.to_images(solved, grid, side) * mask
+    new.averages = (class_average.centred(averages, largest_px=1.0) * mask).astype(np.float32)
+    new.ssnr = _on_all_rings(ssnr, grid, images.box_px)
+    left = (total.power - old.noise_power[grid.rings] * angular_sums.explained_power(sums, references)) / m
+    noise = old.noise_power.copy()
+    noise[grid.rings] = np.maximum(left, 0.2 * total.power / m)
+    new.noise_power = noise
+    new.log_reference = _log_prior(old.log_reference, total.mass, balance)
+    moved = (new.centres_px**2).mean() if m else 0.0
+    new.sigma_px = max(1.0, float(np.sqrt(moved)))
+    weight = sums.weight.sum(axis=0).mean(axis=2) / np.maximum(total.mass, 1e-9)[:, None]
+    new.mean_weight = _on_all_rings(weight, grid, images.box_px)
+    return new
+
+
+def _on_all_rings(values: Array, grid: polar.PolarGrid, box_px: int) -> Array:
+    whole = np.zeros((len(values), box_px // 2 + 1))
+    whole[:, grid.rings] = values
+    return whole
+
+
+def _log_prior(before: Array, mass: Array, balance: float) -> Array:
+    """Log-prior of the classes: their size, or what drives them to equal size, or between.
 
     A class with many images has an average of larger amplitude, and so draws ever more images; this takes the
     advantage away. Equal-size classes: Yang, Fang, Chittuluru, Asturias & Penczek, Structure 20, 237 (2012),
     doi:10.1016/j.str.2011.12.007.
     """
-    n_images, n_classes = log_likelihood.shape
-    log_prior = np.zeros(n_classes)
-    for _ in range(n_rounds):
-        share = _posterior(log_likelihood + log_prior).sum(axis=0) * n_classes / n_images
-        log_prior -= np.log(np.maximum(share, 1e-3))
-    return log_prior
+    size = np.log(np.maximum(mass, 0.1) / mass.sum())
+    even = before - size
+    mixed = (1.0 - balance) * size + balance * np.clip(even - even.mean(), -8.0, 8.0)
+    return np.asarray(mixed - mixed.max())
 
 
-def split(found: Assignment, n_classes: int, n_wanted: int) -> Assignment:
-    """Split the most populated classes: the half of the images that a class explains worst makes a new class.
+def noise_spectrum(images: PolarImages, rows: Array) -> Array:
+    """Power `(n//2 + 1,)` of masked images by ring, of a sample of them: an upper bound of that of their noise."""
+    grid = grid_of(images, images.images.shape[-1] / 2 - 1)
+    power = np.zeros(len(grid.rings))
+    for row in rows:
+        power += (np.abs(images.transforms(slice(row, row + 1), np.zeros((1, 2)), grid)) ** 2).mean(axis=(0, 2))
+    whole = np.full(images.box_px // 2 + 1, power[-1] / len(rows))
+    whole[grid.rings], whole[0] = power / len(rows), power[0] / len(rows)
+    return whole
 
-    References
-    ----------
-    Divisive clustering: Sorzano et al., J. Struct. Biol. 171, 197 (2010), doi:10.1016/j.jsb.2010.03.011.
-    """
-    labels, scores = found.class_ids[:, 0].copy(), found.scores[:, 0]
-    for new in range(n_classes, n_wanted):
-        count = np.bincount(labels, minlength=n_wanted)
-        members = np.flatnonzero(labels == int(count.argmax()))
-        worst = members[np.argsort(scores[members], kind="stable")[: len(members) // 2]]
-        labels[worst] = new
-    return Assignment(
-        labels[:, None], found.psi_deg[:, :1], found.shifts_px[:, :1], found.scores[:, :1], np.ones((len(labels), 1))
+
+def random_start(images: PolarImages, n_classes: int, r_max: float, rng: np.random.Generator, *, each: int) -> State:
+    """Start from averages of a few images each, drawn at random and not aligned: no reference enters."""
+    m, side = len(images.images), images.images.shape[-1]
+    noise = noise_spectrum(images, rng.choice(m, min(m, 400), replace=False))
+    grid = grid_of(images, r_max)
+    order = rng.permutation(m)
+    over = noise[grid.rings][None, :, None]
+    averages = np.zeros((n_classes, side, side), dtype=np.float32)
+    for k in range(n_classes):
+        rows = np.sort(order[np.arange(k * each, (k + 1) * each) % m])
+        transforms = images.transforms(rows, np.zeros((len(rows), 2)), grid)
+        ctfs = images.ctfs(rows, grid)
+        solved = (transforms * ctfs / over).sum(axis=0) / ((ctfs**2 / over).sum(axis=0) + 1.0 / over[0])
+        averages[k] = polar.to_images(solved[None].astype(np.complex64), grid, side)[0] * images.mask
+    return State(
+        averages,
+        np.zeros((n_classes, images.box_px // 2 + 1)),
+        noise,
+        np.zeros(n_classes),
+        float("inf"),
+        np.zeros(m, np.int64),
+        np.zeros(m),
+        np.zeros((m, 2)),
+        *(np.zeros(m) for _ in range(5)),
     )
 
 
-def merge(found: Assignment, n_classes: int, n_wanted: int) -> Assignment:
-    """Dissolve the classes that are missed least: their images go to the class that explains them next best.
+def without_redundant(state: State, n_wanted: int) -> State:
+    """Leave out the classes that are missed least, until `n_wanted` are left: their images have another as good.
 
     References
     ----------
-    Definition: the loss of a class is what the scores of its images drop by without it.
+    Definition: the loss of a class is what the log-posteriors of its images drop by where they go to their second
+    choice.
     """
-    for last in range(n_classes - 1, n_wanted - 1, -1):
-        best = found.class_ids[:, 0]
-        runner_up = np.where(found.class_ids[:, 1:] != best[:, None], found.scores[:, 1:], -np.inf).max(
-            axis=1, initial=0.0
-        )
-        loss = np.bincount(best, weights=found.scores[:, 0] - runner_up, minlength=last + 1)
-        gone = int(loss.argmin())
-        found = _without(found, gone, renamed=last)
-    return found
-
-
-def _without(found: Assignment, gone: int, *, renamed: int) -> Assignment:
-    """Candidates with class `gone` moved behind the others, and the class `renamed` given its number."""
-    is_gone = found.class_ids == gone
-    order = np.argsort(is_gone, axis=1, kind="stable")
-    line = np.arange(len(order))[:, None]
-    class_ids, share = found.class_ids[line, order], np.where(is_gone, 0.0, found.probability)[line, order]
-    # An image that had no other candidate goes wherever the renamed class goes, at no weight of its own.
-    class_ids = np.where(class_ids == renamed, gone, class_ids)
-    total = share.sum(axis=1, keepdims=True)
-    return Assignment(
-        class_ids,
-        found.psi_deg[line, order],
-        found.shifts_px[line, order],
-        found.scores[line, order],
-        np.where(total > 0, share / np.where(total > 0, total, 1.0), 1.0 / share.shape[1]),
-    )
-
-
-def average(images: Images, found: Assignment, n_classes: int, *, r_max: float) -> tuple[Array, Array]:
-    """CTF-corrected averages of the classes, and their signal to noise ratio by ring.
-
-    References
-    ----------
-    Unser, Trus & Steven, Ultramicroscopy 23, 39 (1987), for the filter.
-    """
-    n = images.transforms.shape[-2]
-    points = interpolate.half_points(n)
-    rings = np.rint(np.hypot(points[:, 0], points[:, 1])).astype(int)
-    ctfs = interpolate.at_points(images.ctfs, points)
-    over_noise = 1.0 / images.noise_power[:, rings]
-    values = (interpolate.at_points(images.transforms, points) * ctfs * over_noise).astype(np.complex64)
-    weights = (ctfs**2 * over_noise).astype(np.float32)
-    halves = [class_average.empty_sums(n_classes, n) for _ in range(2)]
-    for candidate in range(found.scores.shape[1]):
-        share = found.probability[:, candidate]
-        for parity, sums in enumerate(halves):
-            rows = np.flatnonzero((share > 0.02) & (np.arange(len(share)) % 2 == parity))
-            moved = shift_at_points(values[rows], points, found.shifts_px[rows, candidate], n=n)
-            part = share[rows, None].astype(np.float32)
-            class_average.add_images(
-                sums,
-                moved * part,
-                weights[rows] * part,
-                class_ids=found.class_ids[rows, candidate],
-                psi_deg=found.psi_deg[rows, candidate],
-                points=points,
-            )
-    return class_average.solve_classes(*halves, r_max=r_max)
-
-
-def noise_left(images: Images, averages: Array, found: Assignment) -> Array:
-    """Noise spectra `(m, rings)` after each image's best class is taken off, averaged over all images."""
-    n = images.transforms.shape[-2]
-    points = interpolate.half_points(n)
-    references = class_average.prepare_references(averages)
-    moved = shift_at_points(interpolate.at_points(images.transforms, points), points, found.shifts_px[:, 0], n=n)
-    ctfs = interpolate.at_points(images.ctfs, points)
-    rest = np.empty_like(moved)
-    for k in range(len(averages)):
-        rows = np.flatnonzero(found.class_ids[:, 0] == k)
-        if len(rows):
-            turned = class_average.rotate_references(references[k : k + 1], found.psi_deg[rows, 0], points)
-            rest[rows] = moved[rows] - ctfs[rows] * turned
-    power = residuals.ring_means(np.abs(rest) ** 2, points, n // 2 + 1)
-    return residuals.group_spectra(power, np.zeros(len(power), dtype=int))
+    n_classes = len(state.averages)
+    if n_wanted >= n_classes:
+        return state
+    loss = np.bincount(state.class_id, weights=state.lead, minlength=n_classes)
+    keep = np.sort(np.argsort(-loss, kind="stable")[:n_wanted])
+    return replace(state, averages=state.averages[keep], ssnr=state.ssnr[keep], log_reference=state.log_reference[keep])

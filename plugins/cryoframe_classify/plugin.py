@@ -1,38 +1,41 @@
-"""Two-dimensional classification by expectation-maximisation with rising resolution. No numerics of its own."""
+"""Two-dimensional classification by expectation-maximisation from random starts. No numerics of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe import Classes2D, ClassTable, ParticleStack, ParticleTable, StageContext, hookimpl
+from cryoframe import Classes2D, ParticleStack, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics import class_average, ctf, masks, pose_posterior, residuals
+from cryoframe.numerics import polar_images
 from cryoframe.numerics.bounds import check_bounds, check_order
-from cryoframe.numerics.fourier import fft2_centred
-from cryoframe_classify.expectation import Assignment, Images, Sampling, assign, average, merge, noise_left, split
+from cryoframe_classify import products
+from cryoframe_classify.expectation import Sampling, State, expect_and_maximise, random_start, without_redundant
 
 Array = npt.NDArray[Any]
 
 DEVICES = ("cpu",)
+#: Fewer images than this make no classes.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
 class Params:
     """How many classes, how long, how fine."""
 
-    n_classes: int = 16  # classes to start with; some may end empty
-    n_iterations: int = 20  # rounds of expectation and maximisation
+    n_classes: int = 16  # classes in the result; some may end empty
+    n_iterations: int = 25  # rounds of expectation and maximisation
     particle_diameter_A: float = 0.0  # of the soft mask around images and averages; 0 = 85 % of the box
     offset_range_A: float = 0.0  # how far from the box centre a particle may lie; 0 = 20 % of the box
     start_resolution_A: float = 35.0  # finest spacing used in the first round
     finest_resolution_A: float = 12.0  # finest spacing used in the last rounds
-    psi_step_deg: float = 6.0  # step of the in-plane angle
     balance_frac: float = 0.5  # 1 = classes of equal size, 0 = as large as they grow
+    ignore_ctf: bool = False  # take images as free of CTF effects: negative stain, phase plates in focus
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -44,7 +47,6 @@ class Params:
             offset_range_A=(0.0, 20000.0),
             start_resolution_A=(1.0, 1000.0),
             finest_resolution_A=(1.0, 1000.0),
-            psi_step_deg=(0.5, 90.0),
             balance_frac=(0.0, 1.0),
         )
         check_order(self, "finest_resolution_A", "start_resolution_A")
@@ -54,164 +56,139 @@ class Params:
 def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Classes2D:
     """Average like views without a reference.
 
+    Images are cropped to the finest resolution used, read a chunk at a time; all else works on what is left.
+
     References
     ----------
     Scheres et al., J. Mol. Biol. 348, 139 (2005), doi:10.1016/j.jmb.2005.02.031; Scheres, J. Struct. Biol. 180, 519
     (2012), doi:10.1016/j.jsb.2012.09.006.
     """
-    if not len(stack.particles):
-        raise InvalidInput("no particles to classify", expected="a stack of at least one")
-    given = stack.particles
-    stack, not_finite = stack.finite_by_identity()
-    if not_finite:
-        ctx.drop(not_finite, "its image holds values that are not finite numbers")
-    n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
-    n_classes = min(params.n_classes, len(stack.particles))
-    ctfs, mask = _ctfs(stack), _mask(n, pixel, params)
-    images, found = _start(stack, ctfs, ctx)
-    averages, ssnr = average(images, found, 1, r_max=n * pixel / params.start_resolution_A)
-    total = params.n_iterations * len(ctfs)
+    begun = time.process_time()
+    _check(stack, params)
+    rows = np.argsort(np.asarray(stack.particles.column("particle_id")), kind="stable")
+    rows, images = _open(stack, rows, params, ctx)
+    m = len(rows)
+    n_classes = min(params.n_classes, m // 2)
+    n_start = min(max(n_classes + n_classes // 2, min(8, m // 10)), m // 2)
+    low = images.box_px * images.pixel_size_A / params.start_resolution_A
+    state = random_start(images, n_start, _ring(images, low), ctx.rng, each=3)
+    total = params.n_iterations * m
     for iteration in range(params.n_iterations):
-        sampling = _sampling(iteration, n, pixel, params)
-        wanted = _classes_by(iteration, n_classes, n_images=len(ctfs), n_iterations=params.n_iterations)
-        if wanted != len(averages):
-            change = split if wanted > len(averages) else merge
-            found = change(found, len(averages), wanted)
-            averages, ssnr = average(images, found, wanted, r_max=1.3 * sampling.r_max)
-        found = assign(
+        state = without_redundant(state, _classes_by(iteration, n_start, n_classes, params.n_iterations))
+        sampling = _sampling(iteration, images, params)
+        spacing_A = images.box_px * images.pixel_size_A / sampling.r_max
+        message = f"round {iteration + 1}, {len(state.averages)} classes, {spacing_A:.1f} Å"
+        state = expect_and_maximise(
             images,
-            class_average.centred(averages * mask) * mask,
+            state,
             sampling,
-            centres_px=found.shifts_px[:, 0],
             balance=params.balance_frac,
-            on_batch=partial(_report, ctx, iteration * len(ctfs), total, f"round {iteration + 1}, {wanted} classes"),
+            largest_shift_px=_range_px(images, params),
+            on_batch=partial(_report, ctx, iteration * m, total, message),
         )
-        found = _within(found, n, pixel, params)
-        noise_power = noise_left(images, averages * mask, found) if iteration else images.noise_power
-        # From the first poses on, each image is masked where its particle is.
-        transforms = pose_posterior.masked_transforms(stack.images, found.shifts_px[:, 0], mask)
-        images = Images(transforms, ctfs, noise_power, float((mask**2).mean()))
-        averages, ssnr = average(images, found, wanted, r_max=1.3 * sampling.r_max)
-    ctx.report(total, total, f"{len(averages)} classes")
-    result = _products(stack, averages * mask, ssnr, found)
-    return replace(result, particles=result.particles.ordered_like(given))
+    result = products.assemble(stack, rows, images, state, sampling.r_max)
+    _tell(result, state, ctx)
+    ctx.report(total, total, f"{len(state.averages)} classes")
+    ctx.metric("cpu_s", time.process_time() - begun, "s")
+    return result
+
+
+def _check(stack: ParticleStack, params: Params) -> None:
+    m, shape = len(stack.particles), stack.images.shape
+    if m < FEWEST:
+        raise InvalidInput(
+            "no particles to classify" if not m else f"only {m} particles to classify",
+            expected=f"a stack of at least {FEWEST}",
+            remedy="Pick more particles, or leave classification out.",
+        )
+    if len(shape) != 3 or shape[1] != shape[2] or shape[0] != m:
+        raise InvalidInput(
+            f"images of shape {shape} for {m} particles", expected=f"({m}, n, n): one square box a particle"
+        )
+    if not params.ignore_ctf and not stack.particles.has("ctf"):
+        raise InvalidInput(
+            "the particles have no CTF",
+            expected="columns defocus_u_A, defocus_v_A, defocus_angle_deg, phase_shift_deg",
+            remedy="Run estimate_ctf first, or set ignore_ctf for images without CTF effects.",
+        )
+    if "pixel_size_A" in stack.particles.names:
+        sizes = stack.particles.floats("pixel_size_A")
+        if np.ptp(sizes) > 1e-3 * stack.pixel_size_A:
+            raise InvalidInput(
+                f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
+                expected="one pixel size",
+                remedy="Extract all particles with the same pixel and box.",
+            )
+
+
+def _open(
+    stack: ParticleStack, rows: Array, params: Params, ctx: StageContext
+) -> tuple[Array, polar_images.PolarImages]:
+    """Cropped images in the order of their identities, without those that are no numbers."""
+    n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
+    side = polar_images.cropped_side(n, min(n * pixel / params.finest_resolution_A, 0.48 * n))
+    chunk_done = partial(_report_reading, ctx, len(rows))
+    images, finite = polar_images.crop(stack.images, rows, side, folder=ctx.workdir, on_chunk=chunk_done)
+    if not finite.all():
+        ids = np.asarray(stack.particles.column("particle_id"))[rows[~finite]]
+        ctx.drop(ids.tolist(), "its image holds values that are not finite numbers")
+        images, rows = images[finite], rows[finite]
+    if len(rows) < FEWEST:
+        raise InvalidInput(f"only {len(rows)} images are finite numbers", expected=f"at least {FEWEST}")
+    radius_px = min(0.5 * (params.particle_diameter_A / pixel or 0.85 * n), n / 2 - 1)
+    edge_px = min(max(3.0, 0.06 * n), radius_px)
+    optics = products.optics_of(stack, rows, ignore_ctf=params.ignore_ctf)
+    return rows, polar_images.PolarImages(images, n, pixel, optics, radius_px - 0.5 * edge_px, edge_px)
 
 
 def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int) -> None:
     ctx.report(base + n_done, total, message)
 
 
-def _mask(n: int, pixel_size_A: float, params: Params) -> Array:
-    edge_px = max(3.0, 0.06 * n)
-    radius_px = min(0.5 * (params.particle_diameter_A / pixel_size_A or 0.85 * n), n / 2 - 1)
-    return masks.circular_mask(n, radius_px - 0.5 * edge_px, edge_px=edge_px)
+def _report_reading(ctx: StageContext, total: int, n_done: int) -> None:
+    del n_done  # the bar counts rounds; this only lets the reading be stopped
+    ctx.report(0, total, "reading images")
 
 
-def _range_px(n: int, pixel_size_A: float, params: Params) -> float:
-    return params.offset_range_A / pixel_size_A or 0.2 * n
+def _range_px(images: polar_images.PolarImages, params: Params) -> float:
+    return params.offset_range_A / images.pixel_size_A or 0.2 * images.box_px
 
 
-def _sampling(iteration: int, n: int, pixel_size_A: float, params: Params) -> Sampling:
-    """Resolution rises linearly in frequency over two thirds; all translations in the first three rounds only."""
-    rise = min(1.0, iteration / max(1.0, 0.67 * params.n_iterations))
-    low, high = (n * pixel_size_A / spacing for spacing in (params.start_resolution_A, params.finest_resolution_A))
-    r_max = min(low + rise * (high - low), 0.48 * n)
-    whole = _range_px(n, pixel_size_A, params)
+def _ring(images: polar_images.PolarImages, wanted: float) -> float:
+    """A ring the cropped images hold, of three at least."""
+    return float(np.clip(wanted, 3.0, images.images.shape[-1] / 2 - 2))
+
+
+def _sampling(iteration: int, images: polar_images.PolarImages, params: Params) -> Sampling:
+    """Resolution rises linearly in frequency over six tenths of the rounds; all translations in the first three."""
+    rise = min(1.0, iteration / max(1.0, 0.6 * params.n_iterations))
+    length_A = images.box_px * images.pixel_size_A
+    low, high = length_A / params.start_resolution_A, length_A / params.finest_resolution_A
+    r_max = _ring(images, low + rise * (high - low))
+    spacing_px = images.box_px / r_max
+    whole = _range_px(images, params)
     if iteration < 3:
-        return Sampling(2.0 * params.psi_step_deg, whole, 2.0, r_max)
-    return Sampling(params.psi_step_deg, 3.0, 1.0, r_max)
+        return Sampling(r_max, whole, spacing_px / 3.5)
+    if iteration < max(4, params.n_iterations // 3):
+        return Sampling(r_max, min(whole, 0.6 * spacing_px), spacing_px / 4.0)
+    step_px = max(0.7, spacing_px / 5.0)
+    return Sampling(r_max, 2.0 * step_px, step_px)
 
 
-def _classes_by(iteration: int, n_classes: int, *, n_images: int, n_iterations: int) -> int:
-    """Classes double from one over six tenths of the rounds; few classes are reached from above, by merging.
-
-    Two classes alone often settle with the views mixed in both; eight hardly do.
-    """
-    n_peak = max(n_classes, min(8, n_images // 10, n_iterations // 3))
-    n_doublings = int(np.ceil(np.log2(n_peak))) if n_peak > 1 else 0
-    every = 0.6 * n_iterations / max(n_doublings, 1)
-    grown = min(n_peak, 2 ** min(n_doublings, int((iteration + 1) / every)))
-    merged = n_peak - max(0, iteration + 1 - int(0.65 * n_iterations))
-    last = iteration >= n_iterations - 1
-    return n_classes if last else min(grown, max(n_classes, merged))
+def _classes_by(iteration: int, n_start: int, n_classes: int, n_iterations: int) -> int:
+    """Classes of a round: more at the start, so that every view finds one; the needless ones go by six tenths."""
+    begin, end = 0.25 * n_iterations, 0.6 * n_iterations
+    if iteration >= n_iterations - 1:
+        return n_classes
+    gone = float(np.clip((iteration - begin) / max(end - begin, 1.0), 0.0, 1.0))
+    return n_start - int(gone * (n_start - n_classes))
 
 
-def _start(stack: ParticleStack, ctfs: Array, ctx: StageContext) -> tuple[Images, Assignment]:
-    """All images in one class, at random in-plane angles, with noise from the images themselves."""
-    transforms = np.asarray(fft2_centred(np.asarray(stack.images, dtype=np.float32)), dtype=np.complex64)
-    noise = residuals.group_spectra(residuals.power_by_ring(transforms), np.zeros(len(transforms), dtype=int))
-    m = len(transforms)
-    found = Assignment(
-        np.zeros((m, 1), dtype=np.int64),
-        ctx.rng.uniform(-180.0, 180.0, (m, 1)),
-        np.zeros((m, 1, 2)),
-        np.zeros((m, 1)),
-        np.ones((m, 1)),
+def _tell(result: Classes2D, state: State, ctx: StageContext) -> None:
+    best = result.classes.floats("resolution_A").min(initial=np.inf)
+    ctx.log(
+        f"{len(result.classes)} classes, best {best:.1f} Å; at most {state.lost.max(initial=0.0):.1e} of a posterior "
+        "was left out in the last round"
     )
-    return Images(transforms, ctfs, noise, 1.0), found
-
-
-def _within(found: Assignment, n: int, pixel_size_A: float, params: Params) -> Assignment:
-    """Keep translations within the range allowed, so that no class drifts out of its box."""
-    reach = _range_px(n, pixel_size_A, params)
-    length = np.linalg.norm(found.shifts_px, axis=-1, keepdims=True)
-    return found._replace(shifts_px=found.shifts_px * np.minimum(1.0, reach / np.maximum(length, 1e-9)))
-
-
-def _ctfs(stack: ParticleStack) -> Array:
-    n = int(stack.images.shape[-1])
-    optics = {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics}
-    names = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
-    if not stack.particles.has("ctf"):
-        return np.ones((len(stack.particles), n, n // 2 + 1), dtype=np.float32)
-    columns = {name: stack.particles.floats(name) for name in names}
-    groups = stack.particles.column("optics_group")
-    return ctf.ctf_of_groups(n, stack.pixel_size_A, groups=groups, optics=optics, columns=columns)
-
-
-def _products(stack: ParticleStack, averages: Array, ssnr: Array, found: Assignment) -> Classes2D:
-    """Averages from the most populated class on, their table, and the particles with class and in-plane pose."""
-    n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
-    best = found.class_ids[:, 0]
-    count = np.bincount(best, minlength=len(averages))
-    gain = np.bincount(best, weights=found.scores[:, 0].astype(np.float64), minlength=len(averages))
-    order = np.argsort(-count, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    classes = ClassTable.from_columns(
-        {
-            "class_id": np.arange(len(order), dtype=np.int32),
-            "n_particles": count[order].astype(np.int64),
-            "resolution_A": np.array([_resolution_A(ssnr[k], n, pixel) for k in order], dtype=np.float32),
-            "class_score": (gain / np.maximum(count, 1))[order].astype(np.float32),
-        }
-    )
-    same = found.class_ids == best[:, None]
-    particles = _with_classes(stack.particles, rank, found, same, pixel)
-    return Classes2D(averages[order].astype(np.float32), classes, particles, pixel)
-
-
-def _with_classes(
-    particles: ParticleTable, rank: Array, found: Assignment, same: Array, pixel_size_A: float
-) -> ParticleTable:
-    zero = np.zeros(len(particles), dtype=np.float32)
-    shift = (found.shifts_px[:, 0] * pixel_size_A).astype(np.float32)
-    return particles.with_columns(
-        {
-            "class_id": rank[found.class_ids[:, 0]].astype(np.int32),
-            "class_probability_frac": np.minimum((found.probability * same).sum(axis=1), 1.0).astype(np.float32),
-            "rot_deg": zero,
-            "tilt_deg": zero,
-            "psi_deg": found.psi_deg[:, 0].astype(np.float32),
-            "shift_x_A": shift[:, 0],
-            "shift_y_A": shift[:, 1],
-            "pose_score": found.probability[:, 0].astype(np.float32),
-        }
-    )
-
-
-def _resolution_A(ssnr: Array, n: int, pixel_size_A: float) -> float:
-    """Spacing at which the signal to noise ratio of an average first falls below one; the box where it never holds."""
-    below = np.flatnonzero(ssnr[1:] < 1.0)
-    ring = int(below[0]) if len(below) else n // 2
-    return n * pixel_size_A / max(ring, 1)
+    ctx.metric("resolution_best_class_A", float(best), "Å")
+    ctx.metric("posterior_lost_max_frac", float(state.lost.max(initial=0.0)), "")

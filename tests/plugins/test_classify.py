@@ -13,8 +13,9 @@ import pytest
 from cryoframe import StageContext
 from cryoframe.errors import Cancelled, InvalidInput
 from cryoframe.numerics import fourier, interpolate, pose_search, projection, rotations, symmetry
+from cryoframe.numerics.polar_images import PolarImages
 from cryoframe.testing import cases, phantoms
-from cryoframe_classify import expectation, plugin
+from cryoframe_classify import expectation, plugin, products
 
 
 def likeness(averages, volume, pixel_size_A):
@@ -106,11 +107,14 @@ def test_in_plane_poses__turn_the_images_onto_their_average(two_views, tmp_path)
     references = prepare_references(result.averages)
     shifts = np.stack([table.floats("shift_x_A"), table.floats("shift_y_A")], axis=1) / pixel
     moved = fourier.fft2_centred(fourier.shift_images(stack.images, shifts))
+    rows = np.arange(len(table))
+    optics = products.optics_of(stack, rows, ignore_ctf=False)
+    ctfs = PolarImages(stack.images, n, pixel, optics, 8.0, 2.0).ctfs_at(rows, points.astype(float))
     alike = []
     for row in range(len(table)):
         reference = references[table.column("class_id")[row] : table.column("class_id")[row] + 1]
         turned = rotate_references(reference, table.floats("psi_deg")[row : row + 1], points)[0]
-        seen = interpolate.at_points(moved[row] * plugin._ctfs(stack)[row], points)
+        seen = interpolate.at_points(moved[row], points) * ctfs[row]
         alike.append(np.vdot(turned, seen).real / np.linalg.norm(turned) / np.linalg.norm(seen))
     assert np.median(alike) > 0.6
 
@@ -148,26 +152,77 @@ def test_nothing_to_classify__is_said(two_views, tmp_path):
         )
 
 
-def test_equal_sizes__are_what_the_balancing_prior_gives():
-    rng = np.random.default_rng(1)
-    scores = rng.normal(0, 1, (300, 4)) + np.array([3.0, 0.0, 0.0, -2.0])
-    prior = expectation._balancing_prior(scores)
-    share = expectation._posterior(scores + prior).sum(axis=0)
-    assert share == pytest.approx(np.full(4, 75.0), rel=0.01)
-
-
-def test_dissolved_class__leaves_no_trace():
-    found = expectation.Assignment(
-        np.array([[0, 1], [1, 2], [2, 0]]),
+def test_needless_class__is_the_one_left_out():
+    zeros = np.zeros(6)
+    state = expectation.State(
+        np.arange(3)[:, None, None] * np.ones((3, 2, 2)),
         np.zeros((3, 2)),
-        np.zeros((3, 2, 2)),
-        np.array([[9.0, 1.0], [5.0, 4.9], [8.0, 2.0]]),
-        np.full((3, 2), 0.5),
+        np.ones(2),
+        np.zeros(3),
+        1.0,
+        np.array([0, 0, 1, 1, 2, 2]),
+        zeros,
+        np.zeros((6, 2)),
+        zeros,
+        zeros,
+        # Images of class 1 have another class that explains them as well.
+        np.array([5.0, 4.0, 0.1, 0.2, 3.0, 9.0]),
+        zeros,
+        zeros,
     )
-    merged = expectation.merge(found, 3, 2)
-    # Class 1 is missed least; its image goes to class 2, which takes its number.
-    assert merged.class_ids[:, 0].tolist() == [0, 1, 1]
-    assert merged.probability.sum(axis=1) == pytest.approx(np.ones(3))
+    left = expectation.without_redundant(state, 2)
+    assert left.averages[:, 0, 0].tolist() == [0.0, 2.0]
+    assert expectation.without_redundant(state, 3) is state
+
+
+def test_balanced_prior__favours_the_small_class():
+    mass = np.array([80.0, 15.0, 5.0])
+    grown = expectation._log_prior(np.zeros(3), mass, 0.0)
+    assert np.exp(grown - grown[0]) == pytest.approx(mass / 80.0)
+    even = expectation._log_prior(np.zeros(3), mass, 1.0)
+    assert np.exp(even - even[2]) == pytest.approx(5.0 / mass)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda s: replace(s, images=s.images[:9], particles=s.particles.select(np.arange(9))), "only 9 particles"),
+        (lambda s: replace(s, particles=s.particles.without(["defocus_u_A"])), "no CTF"),
+        (lambda s: replace(s, images=s.images[:, :20]), "images of shape"),
+        (lambda s: replace(s, images=s.images[:-1]), "images of shape"),
+        (lambda s: replace(s, optics=()), "optics group"),
+        (
+            lambda s: replace(
+                s,
+                particles=s.particles.with_columns(
+                    {
+                        "stack": ["a"] * len(s.particles),
+                        "stack_index": np.arange(len(s.particles), dtype=np.int64),
+                        "box_px": np.full(len(s.particles), s.images.shape[-1], np.int32),
+                        "pixel_size_A": np.linspace(1.0, 1.1, len(s.particles)).astype(np.float32),
+                    }
+                ),
+            ),
+            "pixels from 1.0",
+        ),
+    ],
+)
+def test_what_cannot_be_classified__is_said_at_once(two_views, tmp_path, spoil, complaint):
+    begun = time.process_time()
+    with pytest.raises(InvalidInput, match=complaint):
+        plugin.classify_2d(spoil(two_views[0]), plugin.Params(), StageContext(tmp_path))
+    assert time.process_time() - begun < 1.0
+
+
+def test_classes__tell_how_well_they_fix_poses_and_how_many_they_hold(two_views, tmp_path):
+    stack, _ = two_views
+    table = plugin.classify_2d(
+        stack, plugin.Params(n_classes=2, n_iterations=6, particle_diameter_A=96.0), StageContext(tmp_path, seed=5)
+    ).classes
+    assert table.floats("distribution_frac").sum() == pytest.approx(1.0)
+    assert (table.floats("accuracy_rotation_deg") > 0.3).all()
+    assert (table.floats("accuracy_rotation_deg") < 20.0).all()
+    assert (table.floats("accuracy_translation_A") < 2 * phantoms.PIXEL_A).all()
 
 
 def test_phantom_averages__carry_the_stacks_pixel(two_views, tmp_path):

@@ -38,66 +38,6 @@ def _row_tops(values: Array, top: Array) -> float:
     return float(top.max())
 
 
-@jit(parallel=True)
-def _choose(
-    even: Array,
-    odd: Array,
-    norm: Array,
-    log_reference: Array,
-    fixed: Array,
-    turning: Array,
-    settings: Array,
-    count: Array,
-    index: Array,
-    probability: Array,
-    evidence: Array,
-    lost: Array,
-) -> None:
-    half, m, k_all, t_all = even.shape
-    scale, cutoff, n_most = settings[0], settings[1], index.shape[1]
-    for i in prange(m):
-        line, top = np.empty((k_all, t_all), np.float32), np.empty(t_all, np.float32)
-        offset, tops = np.empty(k_all, np.float32), np.empty(2 * half, np.float32)
-        for angle in range(2 * half):
-            p, sign = angle % half, 1.0 - 2.0 * (angle // half)
-            for k in range(k_all):
-                offset[k] = log_reference[k] - np.float32(scale) * norm[p, i, k]
-            _line(even[p, i], odd[p, i], offset, fixed[i], turning[p, i], sign, scale, line)
-            tops[angle] = _row_tops(line, top)
-        best = tops.max()
-        bins, total = np.zeros(BINS, np.int64), 0.0
-        n_found, place = 0, np.empty(4 * n_most, np.int64)
-        depth = np.empty(4 * n_most, np.float32)
-        for angle in range(2 * half):
-            if best - tops[angle] >= cutoff:
-                continue
-            p, sign = angle % half, 1.0 - 2.0 * (angle // half)
-            for k in range(k_all):
-                offset[k] = log_reference[k] - np.float32(scale) * norm[p, i, k]
-            _line(even[p, i], odd[p, i], offset, fixed[i], turning[p, i], sign, scale, line)
-            for k in range(k_all):
-                for t in range(t_all):
-                    below = best - line[k, t]
-                    if below >= cutoff:
-                        continue
-                    total += np.exp(-below)
-                    bins[int(below * (BINS / cutoff))] += 1
-                    if n_found == 4 * n_most:
-                        n_found = _thin(bins, cutoff, n_most, place, depth)
-                    place[n_found], depth[n_found] = (angle * k_all + k) * t_all + t, below
-                    n_found += 1
-        n_found = _thin(bins, cutoff, n_most, place, depth[:n_found])
-        kept = 0.0
-        for c in range(n_found):
-            kept += np.exp(-depth[c])
-        for c in range(n_found):
-            index[i, c] = place[c]
-            probability[i, c] = np.exp(-depth[c]) / kept
-        count[i] = n_found
-        evidence[i] = best + np.log(total / (2.0 * half * k_all * t_all))
-        lost[i] = 1.0 - kept / total
-
-
 @jit
 def _thin(bins: Array, cutoff: float, n_most: int, place: Array, depth: Array) -> int:
     """Keep the candidates above the lowest bin border that leaves at most `n_most`; returns their number."""
@@ -113,6 +53,78 @@ def _thin(bins: Array, cutoff: float, n_most: int, place: Array, depth: Array) -
             place[n_kept], depth[n_kept] = place[c], depth[c]
             n_kept += 1
     return n_kept
+
+
+@jit
+def _angle(
+    parts: tuple[Array, Array, Array, Array, Array, Array],
+    where: tuple[int, int],
+    scale: float,
+    offset: Array,
+    line: Array,
+) -> None:
+    """Fill `line` `(k, t)` with the log-joint of image `where[0]` at angle `where[1]`; `offset` is work space."""
+    even, odd, norm, log_reference, fixed, turning = parts
+    i, half = where[0], even.shape[0]
+    p, sign = where[1] % half, 1.0 - 2.0 * (where[1] // half)
+    for k in range(line.shape[0]):
+        offset[k] = log_reference[k] - np.float32(scale) * norm[p, i, k]
+    _line(even[p, i], odd[p, i], offset, fixed[i], turning[p, i], sign, scale, line)
+
+
+@jit
+def _collect(
+    line: Array, best: float, first: int, cutoff: float, bins: Array, place: Array, depth: Array, state: Array
+) -> None:
+    """Add the candidates of a line that are deep enough; `state` holds the sum of their shares and their number."""
+    n_most, n_found = place.shape[0] // 4, int(state[1])
+    for k in range(line.shape[0]):
+        for t in range(line.shape[1]):
+            below = best - line[k, t]
+            if below >= cutoff:
+                continue
+            state[0] += np.exp(-below)
+            bins[int(below * (BINS / cutoff))] += 1
+            if n_found == place.shape[0]:
+                n_found = _thin(bins, cutoff, n_most, place, depth)
+            place[n_found], depth[n_found] = first + k * line.shape[1] + t, below
+            n_found += 1
+    state[1] = n_found
+
+
+@jit(parallel=True)
+def _choose(
+    parts: tuple[Array, Array, Array, Array, Array, Array],
+    scale: float,
+    cutoff: float,
+    count: Array,
+    index: Array,
+    probability: Array,
+    evidence: Array,
+    lost: Array,
+) -> None:
+    half, m, k_all, t_all = parts[0].shape
+    n_most = index.shape[1]
+    for i in prange(m):
+        line, top = np.empty((k_all, t_all), np.float32), np.empty(t_all, np.float32)
+        offset, tops = np.empty(k_all, np.float32), np.empty(2 * half, np.float32)
+        for angle in range(2 * half):
+            _angle(parts, (i, angle), scale, offset, line)
+            tops[angle] = _row_tops(line, top)
+        best = tops.max()
+        bins, state = np.zeros(BINS, np.int64), np.zeros(2)
+        place, depth = np.empty(4 * n_most, np.int64), np.empty(4 * n_most, np.float32)
+        for angle in range(2 * half):
+            if best - tops[angle] < cutoff:
+                _angle(parts, (i, angle), scale, offset, line)
+                _collect(line, best, angle * k_all * t_all, cutoff, bins, place, depth, state)
+        count[i] = _thin(bins, cutoff, n_most, place, depth[: int(state[1])])
+        share = np.exp(-depth[: count[i]].astype(np.float64))
+        kept = share.sum()
+        index[i, : count[i]] = place[: count[i]]
+        probability[i, : count[i]] = share / kept
+        evidence[i] = best + np.log(state[0] / (2.0 * half * k_all * t_all))
+        lost[i] = 1.0 - kept / state[0]
 
 
 def choose(
@@ -133,14 +145,18 @@ def choose(
     count, index = np.zeros(m, np.int64), np.zeros((m, n_most), np.int64)
     probability = np.zeros((m, n_most), np.float32)
     evidence, lost = np.zeros(m), np.zeros(m)
-    _choose(
+    together = (
         even.reshape(shape),
         odd.reshape(shape),
-        norm,
+        np.ascontiguousarray(norm),
         np.asarray(log_reference, dtype=np.float32),
         log_shift[0],
         log_shift[1],
-        np.array([evidence_frac, CUTOFF]),
+    )
+    _choose(
+        together,
+        evidence_frac,
+        CUTOFF,
         count,
         index,
         probability,
