@@ -72,6 +72,8 @@ def defects_from_text(words: str, path: str = "") -> NDArray[np.bool_]:
 
 def _mark(top_down: NDArray[np.bool_], name: str, numbers: Sequence[int]) -> None:
     if name == "BadPixels":
+        if len(numbers) % 2:
+            raise ValueError("pairs of numbers")
         top_down[list(numbers[1::2]), list(numbers[::2])] = True
     elif name == "BadColumns":
         top_down[:, list(numbers)] = True

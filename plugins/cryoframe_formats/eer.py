@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from cryoframe.errors import Corrupt, Incomplete, InvalidInput, Unsupported
 from cryoframe.formats.paths import open_regular
-from cryoframe_formats.eer_decode import EerCode, decode_frame
+from cryoframe.numerics.eer_bits import add_events
+from cryoframe_formats.eer_decode import EerCode, decode_events
 from cryoframe_formats.tiff_ifd import COMPRESSION, EER_POS_BITS, EER_X_BITS, EER_XML, EER_Y_BITS, Page, read_pages
 from cryoframe_formats.tiff_strips import strip_bytes
 from cryoframe_formats.xml_items import read_items
@@ -104,8 +105,10 @@ class EerMovie:
 
     def read_internal(self, number: int) -> NDArray[np.bool_]:
         """Return where electrons fell in one internal frame (from 0)."""
+        counts = np.zeros(self.shape_px, np.uint16)
         with open_regular(self.path) as stream:
-            return self._decode(stream, number)
+            add_events(counts, self._decode(stream, number), self.upsampling)
+        return counts > 0
 
     def read_frame(self, index: int) -> NDArray[np.float32]:
         """Return fraction `index` (from 0): electrons counted, `(ny, nx)` float32."""
@@ -115,17 +118,17 @@ class EerMovie:
         first = index * self.frames_per_fraction
         with open_regular(self.path) as stream:
             for number in range(first, first + self.frames_per_fraction):
-                counts += self._decode(stream, number)
+                add_events(counts, self._decode(stream, number), self.upsampling)
         return counts.astype(np.float32)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return (self.read_frame(index) for index in range(self.n_frames))
 
-    def _decode(self, stream: BinaryIO, number: int) -> NDArray[np.bool_]:
+    def _decode(self, stream: BinaryIO, number: int) -> NDArray[np.int32]:
         page = self.pages[number]
         raw = b"".join(strip_bytes(stream, page, strip, self.path) for strip in range(len(page.strips)))
         try:
-            return decode_frame(raw, _code(page, self.path), page.shape_px, self.upsampling)
+            return decode_events(raw, _code(page, self.path), page.shape_px)
         except Corrupt as error:
             raise Corrupt(
                 error.what,

@@ -24,6 +24,7 @@ from cryoframe_formats.tiff_write import describe
 _MODES: Final = {"uint8": 0, "int8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
 _IMOD_STAMP: Final = 1146047817
 _LABEL_BYTES, _MAX_LABELS = 80, 10
+_ROWS_AT_ONCE: Final = 32
 _IMOD_OFFSET, _N_LABELS_OFFSET, _LABELS_OFFSET = 152, 220, 224
 
 
@@ -105,17 +106,19 @@ class _Numbers:
     finite: bool = True
 
     def add(self, frame: NDArray[Any]) -> None:
-        """Take in one more frame."""
-        n, mean = frame.size, float(frame.mean(dtype=np.float64))
-        self.finite = self.finite and math.isfinite(mean)
-        if not self.finite:
-            return
-        self.low, self.high = min(self.low, float(frame.min())), max(self.high, float(frame.max()))
-        spread = float(np.square(frame - mean, dtype=np.float64).sum())
-        step, total = mean - self.mean, self.n + n
-        self.spread += spread + step * step * self.n * n / total
-        self.mean += step * n / total
-        self.n = total
+        """Take in one more frame, some rows at a time."""
+        for top in range(0, frame.shape[0], _ROWS_AT_ONCE):
+            values = frame[top : top + _ROWS_AT_ONCE].astype(np.float64).ravel()
+            mean = float(values.mean())
+            self.finite = self.finite and math.isfinite(mean)
+            if not self.finite:
+                return
+            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+            values -= mean
+            step, total = mean - self.mean, self.n + values.size
+            self.spread += float(values @ values) + step * step * self.n * values.size / total
+            self.mean += step * values.size / total
+            self.n = total
 
     @property
     def statistics(self) -> tuple[float, float, float, float]:
