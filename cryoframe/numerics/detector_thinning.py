@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Counts16 = npt.NDArray[np.uint16]
 Events = npt.NDArray[np.int32]
 _N_RATES = 1024
-_N_LEVELS, _N_GUIDE = 256, 256
+_N_LEVELS = 256
 #: Without coincidence every electron counts: so many trials to an internal frame are Poisson but for 1/64 of the rate.
 _TRIALS_WITHOUT_LOSS = 64
 _EVEN: F32 = np.zeros((0, 0), dtype=np.float32)
@@ -86,18 +86,20 @@ def draw_counts(chances: EventChances, key: np.uint64, *, super_resolution: int 
     With super-resolution the counts of a pixel lie at random in its quarters.
     """
     parts = super_resolution**2
-    least, most = chances.least / parts, chances.most / parts
+    low, most = chances.least / parts, chances.most / parts
     mean = chances.n_trials * most
     n_k = min(chances.n_trials, math.ceil(mean + 9.0 * math.sqrt(mean) + 25.0)) + 1
     if n_k > np.iinfo(np.uint16).max:
         raise InvalidInput(f"{mean:.3g} counts are expected in a pixel and frame", expected="fewer than 60 000")
-    levels = np.linspace(least, max(most, least + 1e-12), _N_LEVELS)
-    below, guide = np.empty((_N_LEVELS, n_k)), np.empty((_N_LEVELS, _N_GUIDE), dtype=np.uint16)
+    levels = np.linspace(low, max(most, low + 1e-9), _N_LEVELS)
+    below = np.empty((_N_LEVELS, n_k), dtype=np.uint32)
+    guide = np.empty((_N_LEVELS, 1 << _loops().GUIDE_BITS), dtype=np.uint16)
     _loops().binomial_tables(levels, chances.n_trials, below, guide)
     counts: Counts16 = np.empty([n * super_resolution for n in chances.chance.shape], dtype=np.uint16)
-    per_level = (_N_LEVELS - 1) / (levels[-1] - levels[0])
     # Levels are chances of a part of a pixel; the loop compares the chances of whole ones.
-    _loops().draw(counts, chances.chance, chances.least, per_level / parts, below, guide, key)
+    per_level = np.float32((_N_LEVELS - 1) / (levels[-1] - levels[0]) / parts)
+    least = np.float32(chances.least)
+    _loops().draw(counts, chances.chance, least, per_level, below, guide, key, super_resolution)
     return counts
 
 

@@ -19,6 +19,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics.backend import C64, F32, Complexes, Floats, namespace
 
 Origin = Literal["corner", "centre"]
+_ROWS_AT_ONCE = 64
 
 
 def rfftn(array: Floats, *, n_dims: int, n_threads: int = 1) -> Complexes:
@@ -50,6 +51,27 @@ def rfft2(images: Floats, *, n_threads: int = 1) -> Complexes:
 def irfft2(ft: Complexes, shape: Sequence[int], *, n_threads: int = 1) -> Floats:
     """Real images `(…, ny, nx)` of raw half transforms `(…, ny, nx//2+1)`; `shape` is ``(ny, nx)``."""
     return irfftn(ft, shape, n_threads=n_threads)
+
+
+def add_irfft2(image: F32, ft: C64, *, weight: F32 | None = None) -> None:
+    """Add the inverse of :func:`rfft2` to `image`, which allocates nothing of its size; host arrays only.
+
+    Parameters
+    ----------
+    image
+        `(ny, nx)` that the result is added to.
+    ft
+        `(ny, nx//2+1)`; used up.
+    weight
+        `(ny, nx)` factor on the result.
+    """
+    half = scipy.fft.ifft(ft, axis=0, overwrite_x=True)
+    for first in range(0, len(image), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        lines = scipy.fft.irfft(half[rows], n=image.shape[1], axis=1)
+        if weight is not None:
+            lines *= weight[rows]
+        image[rows] += lines
 
 
 def _forward_centred(array: Floats, n_dims: int, n_threads: int) -> Complexes:

@@ -20,10 +20,11 @@ from cryoframe.numerics.camera_faults import Defects, Pedestal
 from cryoframe.numerics.camera_presets import Camera
 from cryoframe.numerics.detector import CoincidenceCurve
 from cryoframe.numerics.field import StageTilt, beam_path_A
-from cryoframe.numerics.ice import IceFilm, beam_fractions, pixel_positions_A
+from cryoframe.numerics.ice import IceFilm, beam_fractions
 from cryoframe.numerics.lens import Lens
 from cryoframe.numerics.motion_model import Motion
 from cryoframe.numerics.scene_checks import check_scene
+from cryoframe.numerics.scene_grid import lattice_px, on_pixels
 
 #: Projected potentials `(m, b, b)` [1/Å] of the particles with the indices given, origin at b//2.
 MakePatches = Callable[[npt.NDArray[np.int64]], F32]
@@ -234,15 +235,26 @@ class Scene:
         """Shares of the electrons that reach the camera without and with energy loss, `(ny, nx)` each."""
         if not self.effects.inelastic:
             return np.ones(self.shape, dtype=np.float32), np.zeros(self.shape, dtype=np.float32)
-        x, y = pixel_positions_A(self.shape, self.pixel_size_A)
-        path = beam_path_A(self.film, x, y, self.extent_A, self.stage)
         elastic, lossy = beam_fractions(
-            np.broadcast_to(path, self.shape),
+            self.beam_path_A(self.shape),
             self.loss.mean_free_path_A,
             passed_loss_frac=self.loss.passed_frac,
             aperture_mean_free_path_A=self.loss.aperture_mean_free_path_A,
         )
-        return elastic.astype(np.float32), lossy.astype(np.float32)
+        return on_pixels(elastic, self.shape), on_pixels(lossy, self.shape)
+
+    def beam_path_A(self, shape: tuple[int, int]) -> Reals:
+        """Thickness of the ice along the beam at the :func:`scene_grid.lattice_px` of the first `shape` pixels."""
+        y, x = (lattice_px(n) * self.pixel_size_A for n in shape)
+        path = beam_path_A(self.film, x[None, :], y[:, None], self.extent_A, self.stage)
+        return np.broadcast_to(path, (len(y), len(x)))
+
+    def height_A(self, shape: tuple[int, int]) -> Reals:
+        """Height of the middle of the ice at the same places: adds to the defocus of what lies there."""
+        y, x = (lattice_px(n) * self.pixel_size_A for n in shape)
+        centre_y, centre_x = 0.5 * self.extent_A[0], 0.5 * self.extent_A[1]
+        height = self.stage.specimen_plane(x[None, :] - centre_x, y[:, None] - centre_y)[2]
+        return np.broadcast_to(height, (len(y), len(x)))
 
     def displacement_A(self, x_A: npt.ArrayLike, y_A: npt.ArrayLike) -> Reals:
         """Mean displacement in each frame of what began at these places, `(…, f, 2)` (x, y): the truth of the frames.

@@ -73,7 +73,7 @@ class SceneFrames:
     @property
     def detected_e_px(self) -> float:
         """Electrons detected per pixel of the sensor and frame, on average."""
-        passed = float(self._passed.mean(dtype=np.float64))
+        passed = float(self._passed[0].mean(dtype=np.float64))
         return float(self.scene.incident_e_px().mean()) * passed * self.scene.sensor.camera.detection_frac
 
     @property
@@ -94,8 +94,8 @@ class SceneFrames:
         with self._lock:
             contrast = self._grid.crop(self._contrast.contrast(index))
             electrons = float(self.scene.incident_e_px()[index]) * self.scene.sensor.camera.detection_frac
-            image = contrast + np.float32(1.0)
-            image *= self._passed
+            image: F32 = contrast + np.float32(1.0)
+            image *= self._passed[0]
             image *= np.float32(electrons)
             return np.maximum(image, np.float32(0.0), out=image)
 
@@ -124,13 +124,15 @@ class SceneFrames:
 
     @cached_property
     def _contrast(self) -> SceneContrast:
-        elastic, lossy = (float(part.mean(dtype=np.float64)) for part in self.scene.shares())
-        return SceneContrast(self.scene, self._grid, elastic / max(elastic + lossy, 1e-30))
+        return SceneContrast(self.scene, self._grid, self._passed[1])
 
     @cached_property
-    def _passed(self) -> F32:
+    def _passed(self) -> tuple[F32, float]:
+        """Share of the electrons that reaches the camera, and which part of these on average lost no energy."""
         elastic, lossy = self.scene.shares()
-        return np.add(elastic, lossy, out=elastic)
+        unlost = float(elastic.mean(dtype=np.float64))
+        passed: F32 = np.add(elastic, lossy, out=elastic)
+        return passed, unlost / max(float(passed.mean(dtype=np.float64)), 1e-30)
 
     @cached_property
     def _sensitivity(self) -> F32 | None:

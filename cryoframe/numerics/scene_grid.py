@@ -1,4 +1,4 @@
-"""The grid a scene is computed on: larger than the frames, so that what leaves at one edge does not enter at another."""
+"""The grid a scene is computed on: larger than the frames, so that what leaves at one edge enters at none."""
 
 from __future__ import annotations
 
@@ -14,6 +14,32 @@ from cryoframe.numerics.grids import frequency_axes_1_A
 #: Entries of a table over the length of the frequency; 8192 make the error of a rounded index less than 10⁻³ of what
 #: the steepest of the curves kept so (fading, memory of the ice, spread of the camera) changes over a tenth of Nyquist.
 N_RADIAL = 8192
+
+
+#: Smooth maps are computed at every so many pixels and linear in between: ice changes over thousands.
+_LATTICE_PX = 16
+
+
+def lattice_px(n: int) -> Reals:
+    """Even places from the first to the last of `n` pixels, 16 or less apart."""
+    places: Reals = np.linspace(0.0, n - 1.0, (n - 1) // _LATTICE_PX + 2)
+    return places
+
+
+def on_pixels(coarse: Floats, shape: tuple[int, int]) -> F32:
+    """Values at the places of :func:`lattice_px` of both axes brought to every pixel, linear in between, float32."""
+    down, across = (_hats(n_nodes, n) for n_nodes, n in zip(coarse.shape, shape, strict=True))
+    return (down @ coarse.astype(np.float32)) @ across.T
+
+
+def _hats(n_nodes: int, n: int) -> F32:
+    """Weights `(n, n_nodes)` of nodes at pixels."""
+    place = np.arange(n) * ((n_nodes - 1) / max(n - 1, 1))
+    left = np.minimum(place.astype(np.int64), n_nodes - 2)
+    weights: F32 = np.zeros((n, n_nodes), dtype=np.float32)
+    weights[np.arange(n), left] = 1.0 - (place - left)
+    weights[np.arange(n), left + 1] = place - left
+    return weights
 
 
 @dataclass(frozen=True)

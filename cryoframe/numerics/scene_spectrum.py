@@ -8,11 +8,9 @@ import numpy as np
 
 from cryoframe.numerics.backend import C64, F32, Reals
 from cryoframe.numerics.exposure import slab_thickness_A
-from cryoframe.numerics.field import beam_path_A
-from cryoframe.numerics.fourier import irfft2
-from cryoframe.numerics.ice import pixel_positions_A
+from cryoframe.numerics.fourier import add_irfft2
 from cryoframe.numerics.scene import Scene
-from cryoframe.numerics.scene_grid import SceneGrid
+from cryoframe.numerics.scene_grid import SceneGrid, on_pixels
 from cryoframe.numerics.scene_ice import MovingIce
 from cryoframe.numerics.scene_lens import Filters, SceneLens, loops
 from cryoframe.numerics.scene_particles import depth_fields
@@ -34,10 +32,13 @@ class SceneContrast:
 
     def __init__(self, scene: Scene, grid: SceneGrid, elastic_share: float) -> None:
         self._scene, self._grid = scene, grid
-        x, y = pixel_positions_A(grid.whole, grid.pixel_size_A)
-        path = np.broadcast_to(beam_path_A(scene.film, x, y, scene.extent_A, scene.stage), grid.whole)
-        thickness = float(grid.crop(path.astype(np.float32)).mean())
+        path = scene.beam_path_A(grid.whole)
+        thickness = float(scene.beam_path_A(grid.shape).mean())
         self._lens = SceneLens(scene, grid, ice_thickness_A=thickness, elastic_share=elastic_share)
+        # Room that is used for every frame: fresh memory costs more than what is computed in it.
+        self._image = grid.empty()
+        self._total: C64 = np.empty(grid.half, dtype=np.complex64)
+        self._layer: C64 = np.empty(grid.half, dtype=np.complex64)
         self._fields = depth_fields(scene, grid)
         self._defocus_A = scene.defocus_change_A()
         centre = (0.5 * scene.extent_A[1], 0.5 * scene.extent_A[0])
@@ -46,28 +47,24 @@ class SceneContrast:
         self._layers: list[tuple[float, F32 | None]] = []
         self._ice: MovingIce | None = None
         if scene.effects.ice and thickness > 0.0:
-            amount = np.ones(grid.whole) if scene.ice_amount is None else grid.wide(scene.ice_amount, 1.0)
-            self._layers = _layers(scene, grid, np.sqrt(path / thickness * amount).astype(np.float32))
+            self._layers = _layers(scene, grid, np.sqrt(path / thickness))
             self._ice = MovingIce(scene, grid)
 
     def contrast(self, index: int) -> F32:
-        """Contrast `(ny, nx)` of a frame on the grid."""
+        """Contrast `(ny, nx)` of a frame on the grid; overwritten by the next call."""
         change = self._lens.quantised_A(float(self._defocus_A[index]))
+        self._image.fill(0.0)
         total = self._particles(index, self._lens.at(change))
-        ice = None if self._ice is None else self._ice.mean(index)
-        image: F32 | None = None
-        for height, weight in self._layers if ice is not None else ():
-            filters = self._lens.at(change) if height == 0.0 else self._lens.made(change + height)
-            if weight is None:
-                loops().add_product(total, ice, filters.ice)
-                continue
-            layer = np.zeros(self._grid.half, dtype=np.complex64)
-            loops().add_product(layer, ice, filters.ice)
-            seen = self._moved(layer, index)
-            seen *= weight
-            image = seen if image is None else np.add(image, seen, out=image)
-        rest = self._moved(total, index)
-        return self._warped(rest if image is None else np.add(rest, image, out=rest), index)
+        if self._ice is not None:
+            ice = self._ice.mean(index)
+            for height, weight in self._layers:
+                filters = self._lens.at(change) if height == 0.0 else self._lens.made(change + height)
+                if weight is None:
+                    loops().add_product(total, ice, filters.ice)
+                else:
+                    self._add_moved(loops().product(self._layer, ice, filters.ice), index, weight)
+        self._add_moved(total, index)
+        return self._warped(self._image, index)
 
     def _particles(self, index: int, filters: Filters) -> C64:
         """Half transform of what is in the ice."""
@@ -89,16 +86,15 @@ class SceneContrast:
             )
         return total
 
-    def _moved(self, total: C64, index: int) -> F32:
-        """Image of a half transform, moved and blurred as the field's centre; the transform is used up."""
+    def _add_moved(self, total: C64, index: int, weight: F32 | None = None) -> None:
+        """Add the image of a half transform, moved and blurred as the field's centre; the transform is used up."""
         grid = self._grid
         if self._lens.factor is not None:
             total *= self._lens.factor
         streak = self._streak_A[index] if self._scene.effects.blur else np.zeros(2)
         ramp_x, ramp_y = grid.ramps(self._whole_A[index])
         loops().move(total, ramp_x, ramp_y, grid.kx, grid.ky, np.float32(streak[0]), np.float32(streak[1]))
-        image: F32 = irfft2(total, grid.whole).astype(np.float32, copy=False)
-        return image
+        add_irfft2(self._image, total, weight=weight)
 
     def _warped(self, image: F32, index: int) -> F32:
         """Image with what each place moves more than the centre."""
@@ -106,7 +102,7 @@ class SceneContrast:
         return image if float(np.abs(shift).max()) < _LEAST_WARP_PX else warp(image, shift)
 
     def local_shift_px(self, index: int) -> Reals:
-        """Displacement against that of the centre at places of arrival on an even grid over the field, `(gy, gx, 2)`."""
+        """Displacement against that of the centre at places of arrival, an even grid over the field, `(gy, gx, 2)`."""
         ny, nx = self._grid.whole
         y, x = np.meshgrid(np.linspace(0.0, ny - 1.0, _N_NODES), np.linspace(0.0, nx - 1.0, _N_NODES), indexing="ij")
         pixel = self._grid.pixel_size_A
@@ -118,21 +114,27 @@ class SceneContrast:
         return local
 
 
-def _layers(scene: Scene, grid: SceneGrid, amplitude: F32) -> list[tuple[float, F32 | None]]:
-    """Heights [Å] that filters of the ice are made for, and the weight of each over the grid; None for 1 everywhere."""
-    y, x = (np.arange(n) * grid.pixel_size_A for n in grid.whole)
-    away_x, away_y = x[None, :] - 0.5 * scene.extent_A[1], y[:, None] - 0.5 * scene.extent_A[0]
-    height = np.broadcast_to(scene.stage.specimen_plane(away_x, away_y)[2], grid.whole).astype(np.float32)
+def _layers(scene: Scene, grid: SceneGrid, amplitude: Reals) -> list[tuple[float, F32 | None]]:
+    """Heights [Å] that filters of the ice are made for, and the weight of each over the grid; None for 1 everywhere.
+
+    `amplitude` is that of the ice on the lattice of the grid.
+    """
+    height = scene.height_A(grid.whole)
     highest = float(np.abs(height).max())
     apart = 2.0 * slab_thickness_A(_LAYER_RESOLUTION_A, scene.lens.voltage_kV)
-    if highest < 0.5 * apart:
-        even = float(amplitude.std()) < _EVEN * float(amplitude.mean()) and abs(float(amplitude.mean()) - 1.0) < _EVEN
-        return [(0.0, None if even else amplitude)]
-    n_side = min(math.ceil(highest / apart), _MOST_LAYERS // 2)
+    n_side = min(math.ceil(highest / apart - 0.5), _MOST_LAYERS // 2)
+    even = scene.ice_amount is None and float(np.abs(amplitude - 1.0).max()) < _EVEN
+    if n_side == 0 and even:
+        return [(0.0, None)]
+    weight = on_pixels(amplitude, grid.whole)
+    if scene.ice_amount is not None:
+        grid.crop(weight)[...] *= np.sqrt(scene.ice_amount)
+    if n_side == 0:
+        return [(0.0, weight)]
     apart = highest / n_side
-    layers: list[tuple[float, F32 | None]] = []
-    for number in range(-n_side, n_side + 1):
-        # Amplitudes fade from one filter to the next.
-        weight = np.maximum(1.0 - np.abs(height / apart - number), 0.0) * amplitude
-        layers.append((number * apart, weight.astype(np.float32)))
-    return layers
+    place = on_pixels(height / apart, grid.whole)
+    # Amplitudes fade from the filter of one height into that of the next.
+    return [
+        (number * apart, np.maximum(np.float32(1.0) - np.abs(place - np.float32(number)), np.float32(0.0)) * weight)
+        for number in range(-n_side, n_side + 1)
+    ]

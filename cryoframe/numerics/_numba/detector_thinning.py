@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from cryoframe.numerics._numba.detector import mix
 from cryoframe.numerics._numba.jit import jit
@@ -12,10 +14,13 @@ from cryoframe.numerics.backend import F32, Floats, Ints, Reals
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _LOW_20 = np.uint64(0xFFFFF)
-_U2, _U20, _U32, _LOW_2 = np.uint64(2), np.uint64(20), np.uint64(32), np.uint64(3)
-_2_20 = 1.0 / (1 << 20)
+_U2, _U32, _LOW_2 = np.uint64(2), np.uint64(32), np.uint64(3)
+_2_20 = np.float32(1.0 / (1 << 20))
 _2_32 = 1.0 / (1 << 32)
-_2_44 = 1.0 / (1 << 44)
+_2_32_WHOLE = 1 << 32
+GUIDE_BITS = 9
+_TO_GUIDE = np.uint32(32 - GUIDE_BITS)
+Words: TypeAlias = npt.NDArray[np.uint32]
 
 
 @jit
@@ -42,9 +47,10 @@ def chances(out: F32, expected: F32, sensitivity: F32, share: Floats, end: float
 
 
 @jit
-def binomial_tables(p: Reals, n_trials: int, below: Reals, guide: Ints) -> None:
-    """Cumulated binomial laws `(levels, k)` and, for each, the least k that may follow from each stretch of chance."""
+def binomial_tables(p: Reals, n_trials: int, below: Words, guide: Ints) -> None:
+    """Cumulated binomial laws `(levels, k)` in 2⁻³² and, for each, the least k that each stretch of chance may give."""
     n_guide = guide.shape[1]
+    stretch = _2_32_WHOLE // n_guide
     for level in range(p.shape[0]):
         total = 0.0
         for k in range(below.shape[1]):
@@ -53,37 +59,39 @@ def binomial_tables(p: Reals, n_trials: int, below: Reals, guide: Ints) -> None:
                 total += math.exp(size + k * math.log(p[level]) + (n_trials - k) * math.log1p(-p[level]))
             elif k == 0:
                 total = 1.0
-            below[level, k] = total
-        below[level, below.shape[1] - 1] = 2.0
+            below[level, k] = np.uint32(min(total * _2_32_WHOLE + 0.5, _2_32_WHOLE - 1.0))
+        below[level, below.shape[1] - 1] = np.uint32(_2_32_WHOLE - 1)
         k = 0
         for i in range(n_guide):
-            while below[level, k] <= i / n_guide:
+            while k < below.shape[1] - 1 and np.int64(below[level, k]) <= i * stretch:
                 k += 1
             guide[level, i] = k
 
 
 @jit
-def draw(out: Ints, p: F32, least: float, per_level: float, below: Reals, guide: Ints, key: np.uint64) -> None:
-    """Counts of every pixel; `out` has a whole number of pixels to one of `p`, a stream to each row of `out`.
+def draw(
+    out: Ints, p: F32, least: np.float32, per_level: np.float32, below: Words, guide: Ints, key: np.uint64, parts: int
+) -> None:
+    """Counts of every pixel; `out` has `parts` pixels to one of `p` along an axis, a stream to each row of `out`.
 
     A chance between two levels takes one of both laws at random, so that means are exact.
     """
-    ny, nx = out.shape
-    factor = ny // p.shape[0]
-    n_guide, last = guide.shape[1], below.shape[0] - 2
-    for row in range(ny):
-        base = mix(key + np.uint64(row + 1) * _STEP)
-        for column in range(nx):
-            bits = mix(base + np.uint64(column + 1) * _STEP)
-            place = (p[row // factor, column // factor] - least) * per_level
-            level = min(max(int(place), 0), last)
-            if float(bits & _LOW_20) * _2_20 < place - level:
-                level += 1
-            chosen = float(bits >> _U20) * _2_44
-            k = guide[level, int(chosen * n_guide)]
-            while below[level, k] <= chosen:
-                k += 1
-            out[row, column] = k
+    last, final = below.shape[0] - 2, below.shape[1] - 1
+    for row in range(out.shape[0]):
+        counter = mix(key + np.uint64(row + 1) * _STEP)
+        for pixel in range(p.shape[1]):
+            place = (p[row // parts, pixel] - least) * per_level
+            before = min(max(int(place), 0), last)
+            part = place - np.float32(before)
+            for side in range(parts):
+                counter += _STEP
+                bits = mix(counter)
+                level = before + (np.float32(bits & _LOW_20) * _2_20 < part)
+                chosen = np.uint32(bits >> _U32)
+                k = int(guide[level, np.int64(chosen >> _TO_GUIDE)])
+                while k < final and below[level, k] <= chosen:
+                    k += 1
+                out[row, pixel * parts + side] = k
 
 
 @jit

@@ -1,4 +1,4 @@
-"""Compiled loops of :mod:`cryoframe.numerics.scene_spectrum`: filters, fading, moving ice and motion of half transforms.
+"""Compiled loops of :mod:`cryoframe.numerics.scene_spectrum`: filters, fading, moving ice, motion of transforms.
 
 All arrays are `(ny, nx//2+1)` in the raw half layout. `radial` tables are indexed by the length of the frequency times
 `scale`, rounded; the public module makes them fine enough.
@@ -125,6 +125,15 @@ def add_product(total: C64, ft: C64, factor: F32) -> None:
     for row in range(total.shape[0]):
         for column in range(total.shape[1]):
             total[row, column] += ft[row, column] * factor[row, column]
+
+
+@jit
+def product(out: C64, ft: C64, factor: F32) -> C64:
+    """``out = ft · factor``; returns it."""
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            out[row, column] = ft[row, column] * factor[row, column]
+    return out
 
 
 @jit

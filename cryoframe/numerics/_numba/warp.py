@@ -12,6 +12,7 @@ from cryoframe.numerics._numba.jit import jit
 from cryoframe.numerics.backend import F32
 
 _ONE = np.uint64(1)
+_STRIP = 512
 
 
 @jit
@@ -66,7 +67,8 @@ def _at_column(line: F32, column: float, n_columns: int) -> float:
     u = min(max(column, 0.0), n_columns - 1.0) * (gx - 1) / max(n_columns - 1, 1)
     j = min(int(u), max(gx - 2, 0))
     right, part = min(j + 1, gx - 1), u - j
-    return line[j] * (1.0 - part) + line[right] * part
+    between: float = line[j] * (1.0 - part) + line[right] * part
+    return between
 
 
 @jit
@@ -120,19 +122,22 @@ def displace_columns(out: F32, padded: F32, grid_y: F32, table: F32, run: int, p
     steps, before = table.shape[0] - 1, table.shape[1] // 4 - 1
     line = np.empty(grid_y.shape[1], dtype=np.float32)
     source, flat = padded.reshape(-1), out.reshape(-1)
-    for row in range(ny):
-        _between_rows(grid_y, float(row), ny, line)
-        column = 0
-        while column < nx:
-            n = _run_length(column, nx, line.shape[0], run)
-            first, last = _at_column(line, column, nx), _at_column(line, column + n - 1.0, nx)
-            place = row - 0.5 * (first + last)
-            whole = np.floor(place)
-            entry = int(np.rint((place - whole) * steps))
-            off = (place - whole) - entry / steps + 0.5 * (last - first)
-            _add_run(
-                flat, np.uint64(row * nx + column), source,
-                np.uint64((int(whole) + pad - before) * nx + column), np.uint64(nx), np.uint64(n), table[entry],
-                off, -(last - first) / max(n - 1, 1),
-            )  # fmt: skip
-            column += n
+    # A strip of columns at a time, so that the rows it is taken from stay in the nearest cache.
+    for strip in range(0, nx, _STRIP):
+        end = min(strip + _STRIP, nx)
+        for row in range(ny):
+            _between_rows(grid_y, float(row), ny, line)
+            column = strip
+            while column < end:
+                n = min(_run_length(column, nx, line.shape[0], run), end - column)
+                first, last = _at_column(line, column, nx), _at_column(line, column + n - 1.0, nx)
+                place = row - 0.5 * (first + last)
+                whole = np.floor(place)
+                entry = int(np.rint((place - whole) * steps))
+                off = (place - whole) - entry / steps + 0.5 * (last - first)
+                _add_run(
+                    flat, np.uint64(row * nx + column), source,
+                    np.uint64((int(whole) + pad - before) * nx + column), np.uint64(nx), np.uint64(n), table[entry],
+                    off, -(last - first) / max(n - 1, 1),
+                )  # fmt: skip
+                column += n
