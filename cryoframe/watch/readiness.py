@@ -21,6 +21,8 @@ PATTERNS = {
     "Micrograph": ("*.mrc", "*.tif", "*.tiff", "*.png"),
 }
 SIDE_CARS = (".mdoc", ".xml")
+#: Movies of EPU are called so before the suffix; the XML of their exposure is not.
+EPU_ENDINGS = ("_fractions", "_Fractions", "_EER")
 #: A file whose header states its size can be judged; a TIFF or EER movie is valid after every frame.
 SIZE_IN_HEADER = (".mrc", ".mrcs")
 #: Settling time of a file that a marker says is whole.
@@ -150,8 +152,12 @@ def is_temporary(rule: str) -> bool:
 def side_cars(path: str) -> Iterator[str]:
     """Yield the names a side-car of the file may have, beside it."""
     yield f"{path}.mdoc"
+    movie = PurePosixPath(path)
     for suffix in SIDE_CARS:
-        yield str(PurePosixPath(path).with_suffix(suffix))
+        yield str(movie.with_suffix(suffix))
+    for ending in EPU_ENDINGS:
+        if movie.stem.endswith(ending):
+            yield str(movie.with_name(f"{movie.stem.removesuffix(ending)}.xml"))
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -13,6 +13,7 @@ from cryoframe.kernel.config import WatchConfig
 from cryoframe.records.events import FileEvent, FileIgnored, FileRejected, FileSeen, Value
 from cryoframe.records.state import FileRow
 from cryoframe.watch.readiness import (
+    EPU_ENDINGS,
     PATTERNS,
     SIDE_CARS,
     UNREADABLE,
@@ -128,8 +129,10 @@ class Root:
 
     def _side_car_changed(self, side_car: str, now_s: float) -> Iterator[Said]:
         folder, name = PurePosixPath(side_car).parent, PurePosixPath(side_car)
-        stems = {str(folder / name.stem), *(str(folder / f"{name.stem}{s.lstrip('*')}") for s in self._patterns)}
-        for path in sorted(stems & self.entries.keys()):
+        suffixes = {PurePosixPath(pattern).suffix for pattern in self._patterns}
+        movies = {f"{name.stem}{ending}{suffix}" for ending in ("", *EPU_ENDINGS) for suffix in suffixes}
+        beside = {str(folder / name.stem), *(str(folder / movie) for movie in movies)}
+        for path in sorted(beside & self.entries.keys()):
             entry = self.entries[path]
             if side_car in side_cars(path) and (entry.status == "incomplete" or entry.bare):
                 yield self._reopened(entry, now_s)

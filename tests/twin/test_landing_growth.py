@@ -19,14 +19,12 @@ FRAMES = np.random.default_rng(1).poisson(1.0, (N, *SHAPE)).astype(np.uint8)
 def tiff(**options: Any) -> bytes:
     stream = io.BytesIO()
     paged = options.pop("paged", True)
-    with tifffile.TiffWriter(
-        stream, **{key: options.pop(key) for key in ("bigtiff", "byteorder") if key in options}
-    ) as w:
-        if paged:
-            for frame in FRAMES:
-                w.write(frame, contiguous=False, metadata=None, **options)
-        else:
-            w.write(FRAMES, metadata=None, photometric="minisblack", **options)
+    how = {key: options.pop(key) for key in ("bigtiff", "byteorder") if key in options}
+    with tifffile.TiffWriter(stream, **how) as writer:
+        for frame in FRAMES if paged else ():
+            writer.write(frame, contiguous=False, metadata=None, **options)
+        if not paged:
+            writer.write(FRAMES, metadata=None, photometric="minisblack", **options)
     return stream.getvalue()
 
 
@@ -82,8 +80,5 @@ def test_what_is_no_tiff__grows_in_pieces() -> None:
     piece = Piece(PurePosixPath("a.mrc"), b"x" * 100)
     assert not is_tiff(piece)
     writes = list(written(piece, Writing(100, bandwidth_B_s=50.0, chunk_bytes=40, by_frame=True), 0.0))
-    assert [(write.start, write.stop, write.time_s) for write in writes] == [
-        (0, 40, 0.8),
-        (40, 80, 1.6),
-        (80, 100, 2.0),
-    ]
+    spans = [(write.start, write.stop, write.time_s) for write in writes]
+    assert spans == [(0, 40, 0.8), (40, 80, 1.6), (80, 100, 2.0)]

@@ -102,3 +102,8 @@ def test_a_rewriting_that_restores_size_and_mtime__shows_in_the_ctime() -> None:
 
 def test_side_cars__lie_beside_their_file() -> None:
     assert list(side_cars("d/a.tif")) == ["d/a.tif.mdoc", "d/a.mdoc", "d/a.xml"]
+
+
+@pytest.mark.parametrize("name", ["a_fractions.tiff", "a_Fractions.mrc", "a_EER.eer"])
+def test_the_xml_of_an_epu_exposure__has_its_movies_name_without_the_ending(name: str) -> None:
+    assert "d/a.xml" in list(side_cars(f"d/{name}"))

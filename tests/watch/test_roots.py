@@ -135,6 +135,21 @@ def test_a_late_side_car__reopens_what_waited_for_it_and_nothing_else(root: Root
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("pattern", ["*.tiff", "*_fractions.tiff", "Images-Disc1/*/Data/FoilHole_*_fractions.tiff"])
+def test_a_late_epu_xml__reopens_its_movie_whatever_the_pattern(tmp_path: Path, pattern: str) -> None:
+    config = WatchConfig(settle_s=20.0, patterns=(pattern,))
+    root = Root(tmp_path, "Movie", config, [], scanner=Here(tmp_path))  # type: ignore[arg-type]
+    data = tmp_path / "Images-Disc1/GridSquare_1/Data"
+    data.mkdir(parents=True)
+    (data / "FoilHole_1_Data_2_fractions.tiff").write_text("1")
+    said(root)
+    (entry,) = root.entries.values()
+    entry.status, entry.bare = "admitted", True
+    (data / "FoilHole_1_Data_2.xml").write_text("x")
+    assert ("FileSeen", entry.path) in said(root)
+    assert entry.status == "superseded"
+
+
 def test_a_file_that_cannot_be_opened__is_visible_after_the_settling_time(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
