@@ -123,11 +123,18 @@ class Micrograph:
 
 @dataclass(frozen=True)
 class CorrectedMicrograph:
-    """A movie's aligned sum with the motion that was undone."""
+    """A movie's aligned sum with the motion that was undone.
+
+    Sums of some of the frames, not dose-weighted, are there where they were asked for: `even` of frames 0, 2, …, `odd`
+    of frames 1, 3, …, `first` of the first few.
+    """
 
     micrograph: Micrograph
     motion: MotionTable
     unweighted: Micrograph | None = None
+    even: Micrograph | None = None
+    odd: Micrograph | None = None
+    first: Micrograph | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,255 @@
+"""Patches of frames and how alike they are under a field of motion; fitted in ``patch_motion_fit``.
+
+All frames of all patches are fitted at once: whole-frame shifts, one a frame, and coefficients of smooth modes of local
+motion (``motion_prior``) are those that make the frames of each patch most alike. The likeness is the logarithm of
+the probability of the frames, an unknown image of known spectrum being integrated out, so that patches and frequencies
+count by what they tell. It is climbed by Newton's method.
+
+References
+----------
+Likeness: definition; for one patch and even weights it is the energy of the sum, Grant & Grigorieff, eLife 4, e06980
+(2015), doi 10.7554/eLife.06980. Outliers: Lange, Little & Taylor, JASA 84, 881 (1989), doi 10.2307/2290063.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryoframe.numerics.backend import C64, F32, Ints, Reals, native
+from cryoframe.numerics.fourier import rfft2
+from cryoframe.numerics.motion_prior import FieldPrior
+from cryoframe.numerics.windows import Tile, tukey_2d
+
+#: Rings that signal and noise are averaged over, and how many of them are smoothed over.
+_SMOOTH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """Spectra of patches of all frames, at the frequencies that are compared.
+
+    Parameters
+    ----------
+    spectra
+        `(p, f, k)`.
+    index
+        `(3, k)`: column, row and ring of each frequency.
+    size
+        (ny, nx) of the patches [px].
+    power
+        `(r,)` mean squared modulus by ring; `count` frequencies are in it.
+    moved_px
+        `(f, 2)` whole pixels by which frames were moved when patches were cut.
+    share
+        Part of the pixels of a patch that no other patch holds: how much its frequencies count.
+    """
+
+    spectra: C64
+    index: Ints
+    size: tuple[int, int]
+    power: Reals
+    count: Reals
+    moved_px: Reals
+    share: float
+
+    @property
+    def k_px(self) -> F32:
+        """2π times the frequencies `(2, k)` (x, y) [rad/px]."""
+        frequency = np.stack([self.index[0] / self.size[1], np.fft.fftfreq(self.size[0])[self.index[1]]])
+        return (2.0 * np.pi * frequency).astype(np.float32)
+
+
+def tile_patches(shape: tuple[int, int], patches: tuple[int, int], *, overlap: float = 1.3) -> list[Tile]:
+    """Tiles, row by row, `patches` (rows, columns) of them, `overlap` times as long as they are apart; even sizes."""
+    sizes = [min(2 * int(0.5 * overlap * n / m), n - n % 2) for n, m in zip(shape, patches, strict=True)]
+    starts = [
+        [min(max(round((i + 0.5) * n / m - 0.5 * size), 0), n - size) for i in range(m)]
+        for n, m, size in zip(shape, patches, sizes, strict=True)
+    ]
+    return [Tile(y, x, sizes[0], sizes[1]) for y in starts[0] for x in starts[1]]
+
+
+def band(size: tuple[int, int], low_px: float, high_px: float) -> tuple[Ints, int]:
+    """Column, row and ring `(3, k)` of frequencies between wavelengths `low_px` and `high_px`, and how many rings."""
+    ky, kx = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None, :]
+    k = np.hypot(ky, kx)
+    once = (kx > 0) & (kx < 0.5) | (kx == 0) & (ky > 0)
+    row, column = np.nonzero(once & (k >= 1.0 / low_px) & (k <= 1.0 / high_px) & (np.abs(ky) < 0.5))
+    ring = np.floor((k[row, column] - 1.0 / low_px) * min(size)).astype(np.int64)
+    return np.stack([column, row, ring]).astype(np.int32), int(ring.max(initial=0)) + 1
+
+
+def cut_patches(
+    frames: F32, tiles: list[Tile], moved_px: Reals, *, low_px: float, high_px: float, n_threads: int = 1
+) -> Patches:
+    """Transform patches of frames that are moved by whole pixels first.
+
+    Parameters
+    ----------
+    frames
+        `(f, ny, nx)`.
+    tiles
+        All of one size.
+    moved_px
+        `(f, 2)` (dx, dy), translations of the frames; whole numbers.
+    low_px, high_px
+        Wavelengths between which patches are compared [px].
+    """
+    n_frames, ny, nx = frames.shape
+    size = (tiles[0].n_y, tiles[0].n_x)
+    index, n_rings = band(size, low_px, high_px)
+    window = tukey_2d(size, 0.5).astype(np.float32)
+    norm = np.float32(1.0 / np.sqrt(float((window.astype(np.float64) ** 2).sum())))
+    spectra = np.empty((len(tiles), n_frames, index.shape[1]), dtype=np.complex64)
+    offset = np.rint(moved_px).astype(np.int64)
+
+    def one(number: int) -> None:
+        tile = tiles[number]
+        for f in range(n_frames):
+            y = np.clip(np.arange(tile.y_px, tile.y_px + tile.n_y) - offset[f, 1], 0, ny - 1)
+            x = np.clip(np.arange(tile.x_px, tile.x_px + tile.n_x) - offset[f, 0], 0, nx - 1)
+            patch = frames[f][y[:, None], x]
+            spectra[number, f] = rfft2((patch - patch.mean(dtype=np.float64).astype(np.float32)) * window)[
+                index[1], index[0]
+            ]
+        spectra[number] *= norm
+
+    _each(one, len(tiles), n_threads)
+    power, count = np.zeros(n_rings), np.bincount(index[2], minlength=n_rings).astype(np.float64)
+    for patch in spectra:
+        squared = (patch.real**2 + patch.imag**2).mean(axis=0, dtype=np.float64)
+        power += np.bincount(index[2], squared, n_rings)
+    power /= np.maximum(count, 1.0) * len(tiles)
+    share = min(1.0, ny * nx / (len(tiles) * size[0] * size[1]))
+    return Patches(spectra, index, size, power, count, offset.astype(np.float64), share)
+
+
+def _each(work: object, n: int, n_threads: int) -> None:
+    assert callable(work)
+    with ThreadPoolExecutor(max(n_threads, 1)) as pool:
+        for _ in pool.map(work, range(n)):
+            pass
+
+
+def move(moved: C64, spectra: C64, index: Ints, waves_x: C64, waves_y: C64, fade: F32) -> None:
+    """Reference of the compiled loop of the same name."""
+    moved[...] = spectra * waves_x[:, index[0]] * waves_y[:, index[1]] * fade[:, index[2]]
+
+
+def compare(
+    moved: C64, total: C64, index: Ints, k: F32, weights: F32, slopes: Reals, bends: Reals, rings: Reals
+) -> None:
+    """Reference of the compiled loop of the same name."""
+    product = np.conj(moved) * (total - moved)
+    rings += np.bincount(index[2], product.real.sum(axis=0), len(rings))
+    weight = weights[index[2]]
+    slopes[...] = -np.stack([(product.imag * weight * k[a]).sum(axis=1) for a in (0, 1)], axis=1)
+    for i, (a, b) in enumerate(((0, 0), (0, 1), (1, 1))):
+        bends[i] += (product.real * weight * k[a] * k[b]).sum()
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Slopes `(p, f, 2)` of the likeness, its bends `(p, 3)` (xx, xy, yy), and products by ring `(r,)`."""
+
+    slopes: Reals
+    bends: Reals
+    rings: Reals
+
+
+def likeness(patches: Patches, shifts_px: Reals, fade: F32, weights: F32, *, n_threads: int = 1) -> Likeness:
+    """Compare each frame of each patch with the sum of the others.
+
+    Parameters
+    ----------
+    shifts_px
+        `(p, f, 2)` (dx, dy), translations of the frames.
+    fade
+        `(f, r)` what exposure has left of the signal, by ring.
+    weights
+        `(r,)` of the rings.
+    """
+    n_patches, n_frames, n_k = patches.spectra.shape
+    slopes, bends = np.zeros((n_patches, n_frames, 2)), np.zeros((n_patches, 3))
+    rings = np.zeros((n_patches, len(weights)))
+    module = native(np, "patch_motion")
+    loops = (move, compare) if module is None else (module.move, module.compare)
+    k, left = patches.k_px, shifts_px - patches.moved_px
+    axes = [np.arange(patches.size[1] // 2 + 1) / patches.size[1], np.fft.fftfreq(patches.size[0])]
+
+    def one(p: int) -> None:
+        waves = [np.exp(-2j * np.pi * left[p, :, a, None] * axes[a]).astype(np.complex64) for a in (0, 1)]
+        moved = np.empty((n_frames, n_k), dtype=np.complex64)
+        loops[0](moved, patches.spectra[p], patches.index, waves[0], waves[1], fade)
+        loops[1](moved, moved.sum(axis=0), patches.index, k, weights, slopes[p], bends[p], rings[p])
+
+    _each(one, n_patches, n_threads)
+    return Likeness(slopes, bends, rings.sum(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """Signal and noise by ring `(r,)`: mean squared moduli in one frame."""
+
+    signal: Reals
+    noise: Reals
+
+    def weights(self, fade: F32) -> F32:
+        """Weights of products that make their sum the logarithm of the probability, `(r,)`."""
+        kept = (fade.astype(np.float64) ** 2).sum(axis=0)
+        weights: F32 = (self.signal / (self.noise * (kept * self.signal + self.noise))).astype(np.float32)
+        return weights
+
+
+def measured_spectrum(patches: Patches, rings: Reals, fade: F32) -> Spectrum:
+    """Signal from the products of different frames, noise from what is left of the power; smoothed over rings."""
+    squared = fade.astype(np.float64) ** 2
+    pairs = squared.sum(axis=0) ** 2 - (squared**2).sum(axis=0)
+    n = len(patches.spectra) * patches.count
+    kernel = np.ones(min(_SMOOTH, len(rings)))
+    products, weight = (np.convolve(values, kernel, "same") for values in (rings, n * pairs))
+    signal = products / np.maximum(weight, 1e-30)
+    noise = np.maximum(patches.power - np.maximum(signal, 0.0) * squared.mean(axis=0), 1e-6 * patches.power + 1e-30)
+    # Products of noise scatter by noise²·√(pairs/2n): less than twice that is taken for nothing.
+    scatter = noise * np.sqrt(np.convolve(0.5 * n * pairs, kernel, "same")) / np.maximum(weight, 1e-30)
+    return Spectrum(np.where(signal > 2.0 * scatter, signal, 0.0), noise)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whole-frame shifts and local modes.
+
+    Parameters
+    ----------
+    whole_px
+        `(f, 2)`, the first (0, 0).
+    local_px
+        `(2, i, j)` coefficients of the modes, x and y.
+    prior
+        The modes.
+    sd_px
+        `(p, f)` standard deviation of the shift of each patch against the first frame, along one axis.
+    trust
+        `(p,)` weights of the patches: 1 where they agree with the field, towards 0 where they do not.
+    amplitude_px
+        RMS local motion at the end that the movie suggests.
+    n_rounds
+        Of Newton's method.
+    """
+
+    whole_px: Reals
+    local_px: Reals
+    prior: FieldPrior
+    sd_px: Reals
+    trust: Reals
+    amplitude_px: float
+    n_rounds: int
+
+    def shifts_px(self, x_A: Reals, y_A: Reals) -> Reals:
+        """Translations `(…, f, 2)` (dx, dy) at places, against the first frame."""
+        local = np.einsum("...i,aij,fj->...fa", self.prior.at(x_A, y_A), self.local_px, self.prior.time)
+        shifts: Reals = self.whole_px + local
+        return shifts
