@@ -7,6 +7,7 @@ and the first line of the description are as in files of SerialEM and IMOD.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ from cryoframe_formats.tiff_pages import LONG, MAX_CLASSIC_BYTES, RATIONAL, SHOR
 DTYPES: Final = ("uint8", "uint16", "int16", "float32")
 STRIP_BYTES: Final = 16_384
 _NONE, _LZW = 1, 5
-_PHOTOMETRIC, _Y_RESOLUTION = 262, 283
+_PHOTOMETRIC, _Y_RESOLUTION, _DATE_TIME = 262, 283, 306
 _INCH_IN_A: Final = 2.54e8
 #: LZW codes have at most 12 bits for each byte; tags and strip addresses come on top.
 _WORST_GROWTH: Final = 1.6
@@ -58,7 +59,8 @@ def write_tiff_movie(path: Path, recording: Recording, *, big: bool | None = Non
     path
         Written in place; see ``sink``.
     recording
-        Frames of uint8, uint16, int16 or float32; facts go into the first page's description, a line each.
+        Frames of uint8, uint16, int16 or float32; facts go into the first page's description, a line each, and
+        ``time_utc`` into each page's date.
     big
         BigTIFF; None = where the file could reach 4 GiB.
 
@@ -74,6 +76,7 @@ def write_tiff_movie(path: Path, recording: Recording, *, big: bool | None = Non
         pages = PageWriter(sink, big=_needs_big(recording) if big is None else big)
         for index, frame in enumerate(stored_frames(recording)):
             entries = page_entries(frame, compression=_LZW, pixel_size_A=recording.pixel_size_A)
+            entries += _date_time(recording)
             if index == 0:
                 entries.append(text(DESCRIPTION, describe(recording)))
             strips = [imagecodecs.lzw_encode(strip) for strip in cut(frame[::-1])]
@@ -134,6 +137,15 @@ def page_entries(image: NDArray[Any], *, compression: int, pixel_size_A: float) 
         Entry(UNIT, SHORT, (2,)),
         Entry(SAMPLE_FORMAT, SHORT, ({"u": 1, "b": 1, "i": 2, "f": 3}[image.dtype.kind],)),
     ]
+
+
+def _date_time(recording: Recording) -> list[Entry]:
+    """Return the tag of the time of acquisition, where the fact ``time_utc`` gives one."""
+    try:
+        when = datetime.fromisoformat(recording.facts.get("time_utc", ""))
+    except ValueError:
+        return []
+    return [text(_DATE_TIME, f"{when:%Y:%m:%d %H:%M:%S}")]
 
 
 def rows_per_strip(image: NDArray[Any]) -> int:

@@ -76,10 +76,11 @@ def test_tiff_tags__are_those_of_serialems_files(tmp_path: Path) -> None:
 
 
 def test_descriptions__are_ascii_on_one_line_a_fact(tmp_path: Path) -> None:
-    facts = {"camera": "K3 µ\nfoo = bar", "rotation_flip": "5"}
+    facts = {"camera": "K3 µ\nfoo = bar", "rotation_flip": "5", "time_utc": "2024-05-06T07:08:09+00:00"}
     tiff_write.write_movie(tmp_path / "m.tif", dataclasses.replace(recording("tiff"), facts=facts))
     with tifffile.TiffFile(tmp_path / "m.tif") as judge:
         lines = judge.pages[0].description.splitlines()
+        assert judge.pages[1].tags["DateTime"].value == "2024:05:06 07:08:09"
     assert lines[0].endswith("r/f 5")
     assert "camera = K3 \\xb5 foo = bar" in lines
 
@@ -128,7 +129,7 @@ def test_mrc_modes__are_valid_and_their_statistics_true(
 
 
 def test_memory__is_that_of_few_frames(tmp_path: Path, figure) -> None:
-    shape, n = (1024, 1024), 30
+    shape, n = (512, 512), 30
     one = frames(shape, "uint16", 1)[0]
     for kind, writer in (("tiff", tiff_write), ("mrc", mrc_movie_write)):
         tracemalloc.start()
