@@ -30,7 +30,7 @@ _SPECIMEN = {
     "support_thickness_A": (0.0, 5000.0),
     "crystal_spacing_A": (1.0, 20.0),
     "b_factor_A2": (0.0, 2000.0),
-    "slab_resolution_A": (0.0, 100.0),
+    "slice_A": (0.5, 1000.0),
 }
 _MOTION = {
     "drift_A_s": (-1.0, 1000.0),
@@ -42,7 +42,6 @@ _MOTION = {
     "motion_spread": (0.0, 3.0),
     "jitter_A": (0.0, 100.0),
     "dome_A": (0.0, 5000.0),
-    "walk_A4_e": (0.0, 100.0),
 }
 _CAMERA = {
     "camera_seed": (0, 2**63 - 1),
@@ -88,11 +87,9 @@ class Params:
     coherence: bool = True  #: partial coherence of source and lens dampens high frequencies
     inelastic: bool = True  #: ice takes electrons from the beam by energy loss; slit or filterless background follow
     multislice: bool = False  #: propagate the wave slice by slice instead of weak phases; slow, for thick specimens
-    #: depths closer than this resolution can tell share one defocus; 0 = twice the pixel
-    slab_resolution_A: float = 0.0
+    slice_A: float = 20.0  #: thickness of a slice, with multislice
 
-    ice_noise: bool = True  #: random potential of the amorphous ice
-    ice_motion: bool = True  #: water molecules move under the beam, so ice differs from frame to frame
+    ice_noise: bool = True  #: random potential of the amorphous ice, whose molecules move under the beam
     support: bool = True  #: carbon film outside the hole
     support_thickness_A: float = 150.0  #: thickness of the carbon film
     crystal_spacing_A: float = 3.67  #: lattice spacing of crystalline ice; 3.67 Å is (111) of cubic ice
@@ -116,7 +113,6 @@ class Params:
     motion_spread: float = 0.35  #: standard deviation of the logarithm of amplitudes from exposure to exposure
     jitter_A: float = 0.11  #: RMS displacement of each frame along an axis, independent of the others
     dome_A: float = 50.0  #: RMS change of height of the film's middle
-    walk_A4_e: float = 0.0  #: random walk of each particle, mean square along an axis, Å² per e/Å² [Å⁴/e]
 
     shot_noise: bool = True  #: electrons are counted at random; without, frames are expected electrons (float32)
     coincidence: bool = True  #: electrons that meet in an internal frame of the camera count once

@@ -42,6 +42,7 @@ from cryoframe_simulate.sample import Sample, draw_sample, groups_of
 from cryoframe_simulate.source import SimulatedFrames
 from cryoframe_simulate.streams import Streams
 from cryoframe_simulate.surroundings import Surroundings, draw_surroundings
+from cryoframe_simulate.thick import ThickFrames
 from cryoframe_simulate.truth import exposure_truth
 
 #: Cameras that write events.
@@ -106,7 +107,6 @@ def _bare_scene(exposure: Exposure, params: Params, microscope: Microscope, stre
             inelastic=params.inelastic,
             coincidence=params.coincidence,
             gain=params.gain,
-            defects=params.defects or params.hot_pixels,
         ),
     )
 
@@ -140,7 +140,8 @@ def _movie(
     found: tuple[Scene, Sample, Surroundings],
 ) -> SimulatedMovie:
     scene, sample, surroundings = found
-    frames, optics = SceneFrames(scene), optics_of(exposure, params, microscope)
+    frames = ThickFrames(scene, params.slice_A) if params.multislice else SceneFrames(scene)
+    optics = optics_of(exposure, params, microscope)
     source = SimulatedFrames(frames, noiseless=not params.shot_noise)
     factor = source.shape_px[0] // exposure.shape_px[0]
     where = f"simulated {params.camera}, seed {params.camera_seed}"
