@@ -165,7 +165,7 @@ def _made(ready: Ready, options: argparse.Namespace, n_workers: int) -> dict[str
         for planned, one in making:
             made.append(one)
             tell(len(made), planned.shot.exposure_id)
-    gather(ready.config.truth, land_all(ready, made))
+    gather(ready.config.truth, land_all(ready))
     return {"n_made": len(made), "n_particles": sum(one.n_particles for one in made)}
 
 

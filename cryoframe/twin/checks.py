@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -16,9 +17,8 @@ from cryoframe.twin.species import expected_per_A2
 
 #: Room that stays free beyond what the session needs.
 RESERVE_BYTES = 500 * 10**6
-#: Bytes a pixel and frame: LZW on sparse counts, plain bytes; an event of an EER file takes 1.6 bytes or so.
-BYTES_PX = {"tiff": 0.45, "mrc": 1.0}
-BYTES_EVENT = 1.6
+#: LZW takes so many times the entropy of Poisson counts; an event of an EER file so many bytes.
+LZW, BYTES_EVENT = 1.2, 1.2
 #: CPU seconds of a physical pixel and frame, and of a particle; measured with the stage `physical` on one core.
 SECONDS_PX, SECONDS_PARTICLE, SECONDS_START = 9.0e-8, 0.02, 3.0
 
@@ -51,10 +51,11 @@ def estimate(
     if config.kind == "eer":
         movie = BYTES_EVENT * config.image.total_e_A2 * config.image.pixel_size_A**2 * ny * nx
     else:
-        movie = BYTES_PX[config.kind] * n_px * config.image.n_frames
+        per_px = config.image.frame_e_A2 * (config.image.pixel_size_A / shot.super_resolution) ** 2
+        movie = (poisson_bytes(per_px) if config.kind == "tiff" else 1.0) * n_px * config.image.n_frames
     per_movie = sum(expected_per_A2(one, 0.5 * (config.ice.min_A + config.ice.max_A)) for one in specimens)
     per_movie *= ny * nx * config.image.pixel_size_A**2
-    truth = 16 * sum(part.volume.data.nbytes for part in specimens) + len(plan) * 200_000
+    truth = 2 * sum(part.volume.data.nbytes for part in specimens) + len(plan) * 200_000
     cpu_s = SECONDS_PX * ny * nx * config.image.n_frames + SECONDS_PARTICLE * per_movie
     return Estimate(
         n_movies=len(plan),
@@ -66,6 +67,19 @@ def estimate(
         particles_per_movie=per_movie,
         particles=per_movie * len(plan),
     )
+
+
+def poisson_bytes(mean: float) -> float:
+    """Return how many bytes a Poisson count of that mean takes in a compressed file.
+
+    Entropy of a normal law of the same variance, 1/12 for the whole numbers; below one count -p·log p is nearer.
+    """
+    if mean < 0.5:
+        empty = math.exp(-mean)
+        bits = -empty * math.log2(empty) - (1 - empty) * math.log2(1 - empty)
+    else:
+        bits = 0.5 * math.log2(2 * math.pi * math.e * (mean + 1 / 12))
+    return LZW * bits / 8
 
 
 def check_room(config: SessionConfig, needed: Estimate) -> None:

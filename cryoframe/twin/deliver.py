@@ -16,7 +16,6 @@ from cryoframe.twin.hiccups import Hiccups, hiccups_of
 from cryoframe.twin.landing import Arrival, Landing, arrival_of, plan_landing
 from cryoframe.twin.landing_folder import LandingFolder
 from cryoframe.twin.live import Ahead, Arrived, LiveReport, due_s, land_live
-from cryoframe.twin.make import as_made
 from cryoframe.twin.play import Player, play
 from cryoframe.twin.prepare import Ready, layout_of
 from cryoframe.twin.shot import Layout, Shot
@@ -34,19 +33,21 @@ def hiccups_asked(ready: Ready) -> Hiccups:
     return hiccups_of(ready.config.landing)
 
 
-def shots_of(ready: Ready, made: Made) -> tuple[tuple[Shot, ...], Layout]:
-    """Return every exposure as side-cars state it, and the layout; one finished exposure tells the voltage."""
-    shots = tuple(as_made(planned.shot, made) for planned in ready.plan)
+def shots_of(ready: Ready) -> tuple[tuple[Shot, ...], Layout]:
+    """Return every exposure as side-cars state it, and the layout."""
+    shots = tuple(planned.shot for planned in ready.plan)
     return shots, layout_of(ready.config, shots[0])
 
 
-def begin_folder(ready: Ready, made: Made) -> None:
+def begin_folder(ready: Ready) -> None:
     """Write what is in the session's folder before the first movie: the program's own files and the gain reference."""
-    shots, layout = shots_of(ready, made)
+    shots, layout = shots_of(ready)
     folder = LandingFolder(ready.config.folder.absolute())
     for path, content in layout.session_files(shots).items():
         folder.place(str(path), content)
-    folder.place(str(layout.gain_path()), ready.bench.gain_path.read_bytes())
+    gain = ready.bench.gain_path
+    if gain.is_file():  # else it has landed, and the session with it
+        folder.place(str(layout.gain_path()), gain.read_bytes())
 
 
 def arrival(ready: Ready, shot: Shot, layout: Layout, time_s: float) -> Arrival:
@@ -57,13 +58,13 @@ def arrival(ready: Ready, shot: Shot, layout: Layout, time_s: float) -> Arrival:
     return arrival_of(shot, layout, movie, time_s, hiccups=hiccups_asked(ready), seed=ready.config.seed)
 
 
-def land_all(ready: Ready, made: Sequence[Made]) -> Mapping[str, str]:
+def land_all(ready: Ready) -> Mapping[str, str]:
     """Land every exposure at once, hiccups and all; returns where each movie is now, by exposure.
 
     What landed before an interruption is not landed again.
     """
-    shots, layout = shots_of(ready, made[0])
-    begin_folder(ready, made[0])
+    shots, layout = shots_of(ready)
+    begin_folder(ready)
     zero = shots[0].time_utc
     arrivals = [arrival(ready, shot, layout, (shot.time_utc - zero).total_seconds()) for shot in shots]
     landing = plan_landing(arrivals, hiccups_asked(ready), ready.config.seed)
@@ -122,10 +123,10 @@ def _arrivals(
     ready: Ready, making: Iterator[tuple[Planned, Made]], movies_per_hour: float, landed: list[Arrival]
 ) -> Iterator[Arrival]:
     shots: tuple[Shot, ...] = ()
-    for index, (planned, made) in enumerate(making):
+    for index, (planned, _) in enumerate(making):
         if not index:
-            shots, layout = shots_of(ready, made)
-            begin_folder(ready, made)
+            shots, layout = shots_of(ready)
+            begin_folder(ready)
         shot = shots[planned.shot.number - 1]
         own_s = (shot.time_utc - shots[0].time_utc).total_seconds()
         landed.append(arrival(ready, shot, layout, due_s(index, movies_per_hour) if movies_per_hour else own_s))

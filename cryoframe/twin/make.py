@@ -9,14 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from pathlib import Path
 
 from cryoframe.errors import CryoframeError, EnvironmentFault
 from cryoframe.twin import workers
 from cryoframe.twin.faults import Planned
 from cryoframe.twin.prepare import Ready, layout_of
-from cryoframe.twin.shot import Shot
 from cryoframe.twin.workers import Bench, Made
 
 #: So many exposures are handed out ahead of the workers: they are made in order of acquisition, for who waits.
@@ -62,11 +60,6 @@ def make_all(
             number, made = next(making)
             done[number] = made
         yield planned, done[planned.shot.number]
-
-
-def as_made(shot: Shot, made: Made) -> Shot:
-    """Return the shot with what only the stage knows: the acceleration voltage."""
-    return replace(shot, voltage_kV=made.voltage_kV)
 
 
 def _names(ready: Ready) -> dict[int, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -26,15 +26,24 @@ OVERHEAD_S = 6.0
 SENSOR_PIXEL_UM = 5.0
 
 
-def make_plan(config: SessionConfig, *, voltage_kV: float = 300.0) -> tuple[Planned, ...]:
+@dataclass(frozen=True)
+class Known:
+    """What the stage knows of microscope and camera, and file names and side-cars say."""
+
+    voltage_kV: float = 300.0
+    #: Pixels of a movie to one of the sensor, along an axis.
+    super_resolution: int = 1
+
+
+def make_plan(config: SessionConfig, known: Known | None = None) -> tuple[Planned, ...]:
     """Return every exposure of the session, in order of acquisition, faults included.
 
     Parameters
     ----------
     config
         The session.
-    voltage_kV
-        What side-cars say.
+    known
+        What side-cars say of the microscope.
 
     Raises
     ------
@@ -43,7 +52,7 @@ def make_plan(config: SessionConfig, *, voltage_kV: float = 300.0) -> tuple[Plan
     """
     found = occurrences(config.faults, config.n_movies)
     return tuple(
-        afflicted(_planned(config, number, voltage_kV), found, config) for number in range(1, config.n_movies + 1)
+        afflicted(_planned(config, number, known or Known()), found, config) for number in range(1, config.n_movies + 1)
     )
 
 
@@ -73,14 +82,14 @@ def generator(seed: int, *key: object) -> np.random.Generator:
     )
 
 
-def _planned(config: SessionConfig, number: int, voltage_kV: float) -> Planned:
+def _planned(config: SessionConfig, number: int, known: Known) -> Planned:
     hole, place = divmod(number - 1, config.grid.shots_per_hole)
     exposure_id = f"{config.name}_{number:05d}"
     shift_um = place_shift_um(config.grid, place)
     nominal_A = _nominal_defocus_A(config, hole)
     exposure = _exposure(config, exposure_id, hole, place)
     exposure = replace(exposure, **_defocus(config, number, nominal_A))  # type: ignore[arg-type]
-    return Planned(exposure, _shot(config, exposure, number, nominal_A, shift_um=shift_um, voltage_kV=voltage_kV))
+    return Planned(exposure, _shot(config, exposure, number, nominal_A, shift_um=shift_um, known=known))
 
 
 def _exposure(config: SessionConfig, exposure_id: str, hole: int, place: int) -> Exposure:
@@ -139,7 +148,7 @@ def _shot(
     nominal_A: float,
     *,
     shift_um: tuple[float, float],
-    voltage_kV: float,
+    known: Known,
 ) -> Shot:
     hole, place = divmod(number - 1, config.grid.shots_per_hole)
     square, in_square = divmod(hole, config.grid.holes_per_square)
@@ -162,12 +171,12 @@ def _shot(
         n_frames=exposure.n_frames,
         exposure_s=exposure_s,
         shape_px=exposure.shape_px,
-        voltage_kV=voltage_kV,
+        voltage_kV=known.voltage_kV,
         magnification=config.microscope.magnification or _magnification(camera, exposure.pixel_size_A),
         camera=config.camera.preset or "camera",
         kind=config.kind,
         slit_eV=config.microscope.slit_eV,
-        super_resolution=camera.super_resolution if camera else 1,
+        super_resolution=known.super_resolution,
     )
 
 

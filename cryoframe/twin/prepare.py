@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import Any
 
 from cryoframe import __version__
 from cryoframe.data.ids import digest_facts, digest_file
-from cryoframe.data.twin import Specimen
-from cryoframe.errors import ConfigError, StoreError
+from cryoframe.data.twin import SimulatedMovie, Specimen
+from cryoframe.errors import ConfigError, ContractError, InvalidInput, StoreError
 from cryoframe.formats import mrc, products
+from cryoframe.kernel.context import StageContext
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.records import folders
 from cryoframe.twin.checks import Estimate, check_folders, check_room, estimate, same_disk
 from cryoframe.twin.faults import Planned, occurrences
-from cryoframe.twin.plan import make_plan
+from cryoframe.twin.plan import Known, make_plan
 from cryoframe.twin.session import SessionConfig
 from cryoframe.twin.shot import Layout, Shot
 from cryoframe.twin.species import open_species
@@ -81,8 +83,9 @@ def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: 
     """
     check_folders(config, resume=resume or dry)
     config, params = settled(config, plugins)
-    plan = make_plan(config)
+    make_plan(config)  # what is wrong with it is said before models are opened, which takes its time
     specimens = open_species(config, plugins)
+    plan = make_plan(config, _tried(config, params, specimens, plugins))
     cost = estimate(config, plan, specimens, n_workers=n_workers)
     check_room(config, cost)
     _check_writers(config, plugins)
@@ -119,6 +122,33 @@ def layout_of(config: SessionConfig, first: Shot) -> Layout:
     from cryoframe.twin.flat_tree import FlatLayout
 
     return FlatLayout(config.name, first)
+
+
+def _tried(
+    config: SessionConfig, params: Mapping[str, Any], specimens: tuple[Specimen, ...], plugins: Plugins
+) -> Known:
+    """Ask the stage for an empty exposure, whose frames nobody reads: what it refuses, it refuses now."""
+    exposure = make_plan(replace(config, n_movies=1, faults=()))[0].exposure
+    bare = replace(exposure, trouble=replace(exposure.trouble, empty_hole=True), concentration_factor=0.0)
+    plugin = plugins.load(plugins.select(HOOK, config.stage.use))
+    checked = stage_params(plugins, config.stage.use, params)
+    with tempfile.TemporaryDirectory(prefix="cryoframe-simulate-") as folder:
+        ctx = StageContext(Path(folder), HOOK, bare.exposure_id, config.seed)
+        given = {"specimens": specimens, "exposure": bare, "params": checked, "ctx": ctx}
+        try:
+            movie = plugins.call(plugin, HOOK, given)
+        except InvalidInput as error:
+            raise ConfigError(
+                f"the stage '{config.stage.use}' refuses: {error.what}", expected=error.expected, remedy=error.remedy
+            ) from error
+    if not isinstance(movie, SimulatedMovie):
+        raise ContractError(f"{config.stage.use} made a {type(movie).__name__}", expected="a SimulatedMovie")
+    if config.kind == "eer" and movie.events is None:
+        raise ConfigError(
+            f"the stage '{config.stage.use}' makes no events with this camera, and EER files hold nothing else",
+            remedy='Choose a camera that writes events (falcon_4i), or kind = "tiff".',
+        )
+    return Known(movie.movie.optics.voltage_kV, max(1, movie.movie.shape_px[0] // exposure.shape_px[0]))
 
 
 def staging_of(config: SessionConfig) -> Path:

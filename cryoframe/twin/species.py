@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cryoframe.data.twin import Specimen, SpecimenRequest
 from cryoframe.errors import ConfigError
 from cryoframe.kernel.plugins import Plugins
+from cryoframe.twin.distractors import aggregate_of, broken_of
+from cryoframe.twin.plan import generator
 from cryoframe.twin.session import SessionConfig, Species
 
 #: Species that say nothing of their concentration cover this share of the field together.
@@ -36,7 +35,7 @@ def open_species(config: SessionConfig, plugins: Plugins) -> tuple[Specimen, ...
     by_name = {one.name: _opened(one, config, plugins) for one in config.specimens if one.file is not None}
     settled = _settled(config, by_name)
     made = {
-        one.name: _distractors(one, settled[one.of])
+        one.name: _distractors(one, settled[one.of], config.seed)
         for one in config.specimens
         if one.distractor in ("aggregate", "broken")
     }
@@ -95,56 +94,21 @@ def _settled(config: SessionConfig, by_name: dict[str, tuple[Specimen, ...]]) ->
     return settled
 
 
-def _distractors(one: Species, parents: Sequence[Specimen]) -> tuple[Specimen, ...]:
-    parent = parents[0]
-    share = one.fraction * sum(found.concentration_mg_mL for found in parents)
-    make = _aggregate if one.distractor == "aggregate" else _broken
-    data, mass_factor, radius_factor = make(parent)
+def _distractors(one: Species, parents: Sequence[Specimen], seed: int) -> tuple[Specimen, ...]:
+    """Make a distractor of a species; `fraction` is one of numbers, so its mass goes into the concentration."""
+    parent, rng = parents[0], generator(seed, "distractor", one.name)
+    made = (
+        aggregate_of(parent, n_copies=N_TOGETHER, rng=rng)
+        if one.distractor == "aggregate"
+        else broken_of(parent, kept_frac=LEFT_FRAC, rng=rng)
+    )
+    together = sum(found.concentration_mg_mL for found in parents)
     return (
         replace(
-            parent,
+            made,
             name=one.name,
-            volume=replace(parent.volume, data=data, symmetry="C1"),
-            mass_kDa=parent.mass_kDa * mass_factor,
-            radius_A=parent.radius_A * radius_factor,
-            concentration_mg_mL=share * mass_factor,  # so that `fraction` is one of numbers, not of mass
+            concentration_mg_mL=one.fraction * together * made.mass_kDa / parent.mass_kDa,
             surface_frac=one.surface_frac,
             views=one.peaks,
-            truth_class=one.distractor,
-            fading=(),
         ),
     )
-
-
-def _aggregate(parent: Specimen) -> tuple[NDArray[np.float32], float, float]:
-    """Lay turned copies side by side, touching: a quarter turn of a cube needs no interpolation."""
-    data, step = np.asarray(parent.volume.data, dtype=np.float32), parent.radius_A / parent.volume.pixel_size_A
-    n = data.shape[0]
-    wide = n + 2 * math.ceil(1.2 * step)
-    wide += (wide - n) % 2  # n//2 stays the origin
-    sheet = np.zeros((wide, wide, wide), dtype=np.float32)
-    for copy in range(N_TOGETHER):
-        turn = 2.0 * math.pi * copy / N_TOGETHER
-        offset = [wide // 2 - n // 2 + round(1.1 * step * part) for part in (0.0, math.sin(turn), math.cos(turn))]
-        turned = _quarter_turned(data, copy)
-        sheet[tuple(slice(at, at + n) for at in offset)] += turned
-    return sheet, float(N_TOGETHER), 2.1
-
-
-def _quarter_turned(data: NDArray[np.float32], copy: int) -> NDArray[np.float32]:
-    """Turn a cube by 90° about one of its axes, the origin n//2 kept."""
-    axes = ((1, 2), (0, 2), (0, 1))[copy % 3]
-    turned = np.rot90(data, k=1 if copy else 0, axes=axes)
-    if copy and data.shape[0] % 2 == 0:  # reversing an even axis moves n//2 by one
-        turned = np.roll(turned, 1, axis=axes[0])
-    return np.asarray(turned, dtype=np.float32)
-
-
-def _broken(parent: Specimen) -> tuple[NDArray[np.float32], float, float]:
-    """Take away what lies beyond a soft plane through the particle."""
-    data = np.asarray(parent.volume.data, dtype=np.float32)
-    n, pixel = data.shape[0], parent.volume.pixel_size_A
-    height_A = (np.arange(n) - n // 2) * pixel
-    cut_A = (2.0 * LEFT_FRAC - 1.0) * parent.radius_A
-    kept = 1.0 / (1.0 + np.exp((height_A - cut_A) / 3.0))
-    return np.asarray(data * kept[:, None, None], dtype=np.float32), LEFT_FRAC, 1.0

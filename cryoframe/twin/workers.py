@@ -227,10 +227,7 @@ def _recording(bench: Bench, planned: Planned, simulated: SimulatedMovie) -> Rec
     if bench.kind == "eer":
         source = simulated.events
         if source is None:
-            raise ConfigError(
-                f"the stage '{bench.use}' makes no events with this camera, and EER files hold nothing else",
-                remedy='Choose a camera that writes events (falcon_4i), or kind = "tiff".',
-            )
+            raise ContractError(f"{bench.use} made a movie without events", expected="events, which EER files hold")
         n = source.n_internal_frames
         dose = shot.dose_e_A2 / n
         events = (source.read_events(index) for index in range(n))
