@@ -49,13 +49,13 @@ class LandingJournal:
 
     def did(self, key: str, time_s: float) -> None:
         """Remember a step."""
+        self._say({"step": key, "time_s": round(max(time_s, 0.0), 3)})
         self.done.add(key)
-        self._say({"step": key, "time_s": round(time_s, 3)})
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Remember anything else."""
-        self.notes.append(dict(facts))
         self._say(facts)
+        self.notes.append(dict(facts))
 
     def close(self) -> None:
         """Close the file."""
@@ -98,9 +98,15 @@ class LandingJournal:
             yield facts
 
     def _say(self, facts: Mapping[str, Any]) -> None:
+        line = json.dumps(facts).encode() + b"\n"
         try:
-            self._stream.write(json.dumps(facts).encode() + b"\n")
+            n_written = self._stream.write(line)
         except OSError as error:
-            raise EnvironmentFault(
-                f"journal {self.path} cannot be written ({error.strerror})", remedy="Free space and start again."
-            ) from error
+            raise self._full(error.strerror or "unknown") from error
+        if n_written != len(line):
+            raise self._full("no space left")
+
+    def _full(self, why: str) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"journal {self.path} cannot be written ({why})", remedy="Free space and start again: it goes on."
+        )

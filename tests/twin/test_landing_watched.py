@@ -235,3 +235,50 @@ def test_a_folder_that_is_renamed__has_whole_movies_under_its_new_name(tmp_path:
     assert {raw for _, _, raw, _ in watch.taken} == held
     moved = [path for _, path, _, _ in watch.taken if "_moved/" in path]
     assert len(moved) == 6
+
+
+@pytest.mark.slow
+def test_of_thousands_of_movies__none_is_taken_early_and_all_soon_after_they_are_whole(
+    tmp_path: Path, figure: Callable[[str, object], None]
+) -> None:
+    n, n_staged = 2_000, 50  # 10 000 give the same figures in four minutes
+    hiccups = Hiccups(
+        rates={
+            "stalled": 0.05, "temporary": 0.1, "frame_by_frame": 0.3, "early_side_car": 0.1, "late_side_car": 0.05,
+            "missing_side_car": 0.02, "duplicate_same": 0.02, "out_of_order": 0.1, "clock_skew": 0.2,
+        },
+        bandwidth_MB_s=0.002, chunk_kB=2, stall_s=61.0, late_s=60.0,
+    )  # fmt: skip
+    root, folder = tmp_path / "watched", tmp_path / "staged"
+    root.mkdir()
+    folder.mkdir()
+    paths = [folder / f"{k:03d}.tiff" for k in range(n_staged)]
+    for k, path in enumerate(paths):
+        write_movie(path, k)
+    planned = shots(n, n_frames=N_FRAMES, super_resolution=1)
+    layout = SerialEmLayout("twin", planned[0])
+    arrivals = [
+        arrival_of(shot, layout, paths[k % n_staged], 0.1 * k, hiccups=hiccups) for k, shot in enumerate(planned)
+    ]
+    landing = plan_landing(arrivals, hiccups)
+    watch = Watch(root, layout.movie_pattern, n_frames=None, metadata="optional")
+    assert play(landing, root, WatchedClock(watch), journal=tmp_path / "journal")
+    watch.until(landing.steps[-1].time_s + 2 * LONG_S)
+    content = {str(one.movie.path): one.movie.read(0, 1 << 30) for one in arrivals}
+    n_early = sum(held != content[path] for _, path, held, _ in watch.taken)
+    taken = {path: taken_s for taken_s, path, _, _ in watch.taken}
+    assert taken.keys() == content.keys()
+    whole_s = {step.target or step.path: step.time_s for step in landing.steps if step.operation != "stamp"}
+    bare = {hiccup.exposure_id for hiccup in landing.happened if "side_car" in hiccup.kind}
+    plain = [
+        taken[str(one.movie.path)] - whole_s[str(one.movie.path)] for one in arrivals if one.exposure_id not in bare
+    ]
+    figure(f"taken early of {len(watch.taken)}, with {len(landing.happened)} hiccups", n_early)
+    figure(
+        "from whole to taken, side-car in time: median and 99 % [s]", np.percentile(plain, (50, 99)).round(1).tolist()
+    )
+    figure(
+        "from whole to taken, whatever the side-car: longest [s]", round(max(taken[p] - whole_s[p] for p in taken), 1)
+    )
+    assert n_early == 0
+    assert np.percentile(plain, 99) <= SETTLE_S + 2 * POLL_S
