@@ -29,6 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--on", dest="files", metavar="FILE", nargs="+", required=True, help="inputs, as for `cryoframe stage`"
     )
     input_flags(parser)
+    parser.add_argument(
+        "--truth", type=Path, metavar="DIR", help="hold answers against the truth of a simulated session as well"
+    )
     json_flag(parser)
 
 
@@ -44,8 +47,11 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="cryoframe-compare-") as made:
         answers = _answers(options, offers, plugins, Path(made))
         table = {name: [numbers(answer) for answer in found] for name, found in answers.items()}
+        errors = _errors(answers, options.truth) if options.truth else {}
     facts = {"hook": options.hook, "cost": [_cost(name, found) for name, found in answers.items()]}
     facts["agreement"] = [row for a, b in combinations(answers, 2) for row in _agreement(a, b, table, options.seed)]
+    if options.truth:
+        facts["to_truth"] = [row for a, b in combinations(answers, 2) for row in _agreement(a, b, errors, options.seed)]
     failed = [answer for found in answers.values() for answer in found if answer.message]
     facts["failures"] = [f"{answer.offer.qualified} {answer.item_id}: {answer.message}" for answer in failed]
     if options.json:
@@ -72,6 +78,24 @@ def _answers(options: argparse.Namespace, offers: list[Any], plugins: Any, scrat
         setting = bench_setting(options, params | settings(own[name])[0], isolate=True)
         found[name] = attempt(offer, items, plugins, setting=setting, scratch=scratch / "calls")
     return found
+
+
+def _errors(answers: dict[str, list[Attempted]], folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Return the errors of every answer against the truth of the exposure it is about."""
+    from cryoframe.compare.truth import Truth
+    from cryoframe.compare.truth_table import product_errors
+
+    truth = Truth.open(folder)
+    known = [answer for found in answers.values() for answer in found if truth.exposure_of(answer.item_id)]
+    if not known and not any(answer.item_id == "set" for found in answers.values() for answer in found):
+        raise ConfigError(
+            f"none of the files is of an exposure of {folder}",
+            expected="names like " + ", ".join(str(truth.made[name]["movie"]) for name in list(truth)[:2]),
+        )
+    return {
+        name: [product_errors(one.load(), one.item_id, truth) if one.product else {} for one in found]
+        for name, found in answers.items()
+    }
 
 
 def _split(pairs: list[str], names: list[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -126,5 +150,9 @@ def _show(facts: dict[str, Any]) -> None:
         say()
         title = "paired by item; b_minus_a is the median difference, low to high its 95 % bootstrap interval"
         show(list(agreement[0]), [list(row.values()) for row in agreement], title=title)
+    if to_truth := facts.get("to_truth"):
+        say()
+        title = "errors to the truth, paired by item; less is better but for precision, recall and f1"
+        show(list(to_truth[0]), [list(row.values()) for row in to_truth], title=title)
     for line in facts["failures"]:
         complain(line)

@@ -48,9 +48,11 @@ def _source(path: Path) -> Path:
 
 
 def _show(scores: Scores) -> None:
+    from cryoframe.compare.truth_scores import QUANTITIES
     from cryoframe.view.tables import show
 
-    rows = [[r.stage, r.quantity, r.value, r.unit, r.worst, r.n] for r in scores.rows]
+    titles = {name: quantity.title for name, quantity in QUANTITIES.items()}
+    rows = [[r.stage, titles.get(r.quantity, r.quantity), r.value, r.unit, r.worst, r.n] for r in scores.rows]
     show(["stage", "against the truth", "median", "unit", "worst", "exposures"], rows)
     if scores.faults:
         say()

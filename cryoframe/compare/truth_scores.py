@@ -26,23 +26,30 @@ RADII = (0.5, 0.25)
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a number is: unit, whether less is better, and its definition."""
+    """What a number is: its name for people, its unit, its definition."""
 
+    title: str
     unit: str
     doc: str
 
 
 QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
     {
-        "motion_rms_A": Quantity("Å", "RMS over frames of the whole-frame shift minus the true one, mean taken out"),
-        "motion_local_rms_A": Quantity("Å", "RMS over frames and places of the shift there minus the true one"),
-        "motion_frame_rms_A": Quantity("Å", "RMS over frames of the error in the step to the next frame"),
-        "defocus_error_A": Quantity("Å", "|(U + V)/2 minus the true one|"),
-        "astigmatism_error_A": Quantity("Å", "|(U − V)·exp(2iθ) minus the true one|"),
-        "phase_shift_error_deg": Quantity("°", "|phase shift minus the true one|"),
-        "pose_angle_deg": Quantity("°", "median angle to the true orientation, least over the point group"),
-        "pose_shift_A": Quantity("Å", "median distance to the true centre"),
-        "particle_defocus_error_A": Quantity("Å", "median |(U + V)/2 of the particle minus the true one|"),
+        "motion_rms_A": Quantity(
+            "whole-frame motion, RMS", "Å", "over frames, of shift minus true shift, the mean over frames taken out"
+        ),
+        "motion_local_rms_A": Quantity(
+            "local motion, RMS", "Å", "over frames and places, of shift minus true shift there, the means taken out"
+        ),
+        "motion_frame_rms_A": Quantity(
+            "frame to frame, RMS", "Å", "over frames, of the step to the next frame minus the true step"
+        ),
+        "defocus_error_A": Quantity("defocus", "Å", "|(U + V)/2 minus the true one|, the mean of the exposure"),
+        "astigmatism_error_A": Quantity("astigmatism", "Å", "|(U - V)·exp(2iθ) minus the true one|"),
+        "phase_shift_error_deg": Quantity("phase shift", "°", "|phase shift minus the true one|"),
+        "pose_angle_deg": Quantity("orientation", "°", "angle to the true one, least over the point group"),
+        "pose_shift_A": Quantity("particle's centre", "Å", "distance to the true one"),
+        "particle_defocus_error_A": Quantity("particle's defocus", "Å", "|(U + V)/2 minus the true one|"),
     }
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cryoframe.compare.truth import Truth
-from cryoframe.compare.truth_answers import Answer, Answers, Fate
+from cryoframe.compare.truth_answers import Answer, Answers, Fate, said_of
 from cryoframe.compare.truth_scores import (
     QUANTITIES,
     RADII,
@@ -86,7 +86,7 @@ def score(answers: Answers, truth: Truth) -> Scores:
     truth
         Of the session.
     """
-    stages = list(dict.fromkeys(answer.stage for answer in answers.answers))
+    stages = list(dict.fromkeys(answer.stage for answer in sorted(answers.answers, key=_place)))
     rows: list[Row] = []
     by_exposure: dict[tuple[str, str], dict[str, float]] = {}
     for stage in stages:
@@ -99,6 +99,37 @@ def score(answers: Answers, truth: Truth) -> Scores:
     lost = {name: f"{fate.state}: {fate.reason}" for name, fate in answers.fates.items() if fate.state != "done"}
     noticed = tuple(_fault_rows(answers, truth))
     return Scores(tuple(rows), noticed, dict(states), lost, answers.strangers, by_exposure)
+
+
+def _place(answer: Answer) -> int:
+    """Order stages as the beam does: motion, CTF, places, poses."""
+    if isinstance(answer.said, ParticleTable):
+        return 3 if answer.said.has("pose") else 2
+    return 0 if isinstance(answer.said, MotionTable) else 1
+
+
+def product_errors(product: object, name: str, truth: Truth) -> dict[str, float]:
+    """Return every error of one product, picks scored within each radius; of many exposures, the medians over them.
+
+    Parameters
+    ----------
+    product
+        Of a stage.
+    name
+        Of its item.
+    truth
+        Of the session.
+    """
+    found: dict[str, list[float]] = {}
+    for answer in said_of(product, "", truth, name=name):
+        values = error_of(answer, truth)
+        if isinstance(answer.said, ParticleTable):
+            for share in RADII:
+                scores = pick_totals([answer], truth, share)[0].scores()
+                values |= {f"{key} within {share:g} diameter": value for key, value in scores.items()}
+        for key, value in values.items():
+            found.setdefault(key, []).append(value)
+    return {key: float(np.nanmedian(values)) for key, values in found.items() if np.isfinite(values).any()}
 
 
 def measured(answers: Sequence[Answer], truth: Truth) -> dict[str, dict[str, float]]:
