@@ -46,6 +46,8 @@ _SPECIMEN_BOUNDS = {
 }
 #: No specimen outlives more.
 _MOST_DOSE_E_A2 = 1000.0
+#: Detected electrons a pixel and internal frame beyond which a counting camera counts next to nothing.
+_MOST_RATE = 1.0
 #: Pixels of specimen and exposure may differ by as much in a box without leaving it by a tenth of a pixel.
 _PIXEL_TOLERANCE_FRAC = 2e-4
 
@@ -100,6 +102,7 @@ def _check_sensor(exposure: Exposure, camera: Camera) -> None:
             f"a frame of {ny} × {nx} pixels was asked for from camera {camera.name}",
             expected=f"16 to {camera.n_rows} × 16 to {camera.n_columns}; super-resolution comes on top",
         )
+    _check_rate(exposure, camera)
     trouble = exposure.trouble
     if not 0 <= trouble.stage_jump_frame < exposure.n_frames:
         raise InvalidInput(
@@ -108,6 +111,23 @@ def _check_sensor(exposure: Exposure, camera: Camera) -> None:
     row, column, rows, columns = trouble.dead_block_px
     if min(trouble.dead_block_px) < 0 or row + rows > ny or column + columns > nx:
         raise InvalidInput(f"a dead block {trouble.dead_block_px} was asked for", expected=f"one inside {ny} × {nx}")
+
+
+def _check_rate(exposure: Exposure, camera: Camera) -> None:
+    if camera.counting and not detected_rate(exposure, camera) <= _MOST_RATE:
+        rate = detected_rate(exposure, camera)
+        raise InvalidInput(
+            f"{rate:.3g} electrons would be detected in a pixel and internal frame of camera {camera.name}",
+            expected=f"at most {_MOST_RATE:g}; beyond, it counts next to nothing",
+            remedy="Give a lower dose, smaller pixels or longer frames.",
+        )
+
+
+def detected_rate(exposure: Exposure, camera: Camera) -> float:
+    """Electrons detected in a pixel and internal frame, nothing lost in the ice."""
+    dose_e_A2 = exposure.dose_per_frame_e_A2 * exposure.trouble.dose_factor
+    n_internal = max(1.0, exposure.frame_time_s * camera.frame_rate_1_s)
+    return dose_e_A2 * exposure.pixel_size_A**2 * camera.detection_frac / n_internal
 
 
 def _check_specimen(specimen: Specimen, exposure: Exposure) -> None:

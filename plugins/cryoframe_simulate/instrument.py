@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from cryoframe.errors import InvalidInput, nearest
 from cryoframe.numerics.aberrations import Aberrations
 from cryoframe.numerics.camera_faults import Defects, Pedestal, draw_defects, gain_reference
 from cryoframe.numerics.camera_presets import Camera, cameras
+from cryoframe.numerics.detector import CoincidenceCurve, coincidence_curve
 from cryoframe.numerics.ice import inelastic_mean_free_path_A
 from cryoframe.numerics.lens import Lens
 from cryoframe.numerics.scene import Loss, Sensor
+from cryoframe_simulate.admission import detected_rate
 from cryoframe_simulate.microscopes import Microscope, microscope_named, passed_loss_frac
 from cryoframe_simulate.params import Params
 from cryoframe_simulate.streams import Streams
@@ -31,6 +34,8 @@ _STATED_BY_PRESET = (
 )
 #: Of scattering outside the usual apertures, as ``numerics.ice.beam_fractions`` states it (assumed there).
 _APERTURE_MEAN_FREE_PATH_A = 17000.0
+#: Electrons a coincidence curve is measured with at each rate; 0.1 % of the counts.
+_CURVE_EVENTS = 150_000
 
 
 def microscope_of(params: Params) -> Microscope:
@@ -125,6 +130,7 @@ def sensor_of(exposure: Exposure, params: Params, camera: Camera) -> Sensor:
     pedestal = None
     if params.pedestal and not camera.counting:
         pedestal = Pedestal(level_grey=params.pedestal_grey, drift_grey=params.pedestal_drift_grey)
+    end = _end_of_curve(detected_rate(exposure, camera))
     return Sensor(
         camera=camera,
         gain=gain,
@@ -132,7 +138,20 @@ def sensor_of(exposure: Exposure, params: Params, camera: Camera) -> Sensor:
         dead_block_px=exposure.trouble.dead_block_px,
         pedestal=pedestal,
         raw_dtype="uint8" if camera.counting else "float32",
+        curve=_curve(camera, end) if camera.counting and params.coincidence else None,
     )
+
+
+def _end_of_curve(detected_e_px: float) -> float:
+    """Rate a coincidence curve must reach: four times the mean, up to a power of two, so that exposures share it."""
+    return float(2.0 ** math.ceil(math.log2(max(4.0 * detected_e_px, 0.02))))
+
+
+@lru_cache(maxsize=4)
+def _curve(camera: Camera, highest_e_px: float) -> CoincidenceCurve:
+    """The camera's coincidence curve, kept since it takes as long as a frame; a stream of its own draws it."""
+    rng = Streams(0, f"coincidence {camera.name}")("curve")
+    return coincidence_curve(camera, rng, highest_e_px=highest_e_px, n_points=12, n_events=_CURVE_EVENTS)
 
 
 def _defects(params: Params, shape: tuple[int, int], streams: Streams) -> Defects | None:

@@ -28,7 +28,8 @@ _OPTICS = {
 _SPECIMEN = {
     "temperature_K": (1.0, 200.0),
     "support_thickness_A": (0.0, 5000.0),
-    "crystal_spacing_A": (1.0, 20.0),
+    "ethane_frac": (0.0, 1.0),
+    "ethane_height_A": (0.0, 10000.0),
     "b_factor_A2": (0.0, 2000.0),
     "slice_A": (0.5, 1000.0),
 }
@@ -92,7 +93,8 @@ class Params:
     ice_noise: bool = True  #: random potential of the amorphous ice, whose molecules move under the beam
     support: bool = True  #: carbon film outside the hole
     support_thickness_A: float = 150.0  #: thickness of the carbon film
-    crystal_spacing_A: float = 3.67  #: lattice spacing of crystalline ice; 3.67 Å is (111) of cubic ice
+    ethane_frac: float = 0.0  #: share of the field on which crystals of frozen ethane lie
+    ethane_height_A: float = 300.0  #: their greatest thickness
     #: free, none (particles do not touch) or none_in_projection (none hides another)
     overlap: Literal["free", "none", "none_in_projection"] = "none"
     b_factor_A2: float = 0.0  #: further decay of the contrast, exp(−B·k²/4)

@@ -17,7 +17,7 @@ from cryoframe.numerics.scene_frames import SceneFrames
 from cryoframe_simulate.instrument import magnification_of
 from cryoframe_simulate.params import Params
 from cryoframe_simulate.sample import Sample
-from cryoframe_simulate.surroundings import CARBON, CRYSTAL, Surroundings, in_hole
+from cryoframe_simulate.surroundings import CARBON, CONTAMINATION, CRYSTAL, Surroundings, in_hole
 
 #: Names the truth where pickers name themselves.
 PICKER = "truth"
@@ -133,12 +133,13 @@ def _maps(
     support = np.zeros(thickness.shape, dtype=np.float32)
     if params.support and params.support_thickness_A > 0.0:
         support[~in_hole(x[None, :], y[:, None], sample.film, sample.stage, exposure)] = CARBON
-    if surroundings.crystals is not None:
-        rows, columns = (
-            np.minimum((places / scene.pixel_size_A).astype(int), n - 1)
-            for places, n in zip((y, x), exposure.shape_px, strict=True)
-        )
-        support[surroundings.crystals[np.ix_(rows, columns)]] = CRYSTAL
+    rows, columns = (
+        np.minimum((places / scene.pixel_size_A).astype(int), n - 1)
+        for places, n in zip((y, x), exposure.shape_px, strict=True)
+    )
+    for where, value in ((surroundings.crystals, CRYSTAL), (surroundings.contamination, CONTAMINATION)):
+        if where is not None:
+            support[where[np.ix_(rows, columns)]] = value
     return thickness.astype(np.float32), support
 
 

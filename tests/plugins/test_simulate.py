@@ -42,6 +42,7 @@ def test_an_unknown_preset__is_refused_with_the_nearest_name(change, words) -> N
         ({"trouble": Trouble(stage_jump_A=5.0, stage_jump_frame=4)}, r"stage jump at frame 4"),
         ({"trouble": Trouble(dead_block_px=(500, 0, 20, 20))}, r"dead block"),
         ({"trouble": Trouble(dose_factor=float("nan"))}, r"dose_factor = nan"),
+        ({"dose_per_frame_e_A2": 50.0, "frame_time_s": 1e-4}, r"detected in a pixel and internal frame of camera k3"),
         ({"concentration_factor": 1e5}, r"particles into one field"),
         ({"stage_tilt_deg": 85.0}, r"stage_tilt_deg"),
         ({"ice_ramp": (float("nan"), 0.0)}, r"ice_ramp"),
