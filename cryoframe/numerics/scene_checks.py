@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cryoframe.errors import InvalidInput
+from cryoframe.numerics.ctf import wavelength_A
+from cryoframe.numerics.damage import temperature_factor
+from cryoframe.numerics.filters import critical_dose_e_A2
 
 if TYPE_CHECKING:
     from cryoframe.numerics.scene import FadingPatches, Scene
@@ -25,11 +28,13 @@ def check_scene(scene: Scene) -> None:
     ------
     InvalidInput
         Empty or too large field, doses that do not rise or no specimen bears, a camera smaller than the field, gain,
-        defects or maps of another shape, numbers that are not finite.
+        defects or maps of another shape, numbers that are not finite, a voltage
+        whose damage is not known.
     """
     _check_numbers(scene)
     _check_doses(scene)
     _check_sensor(scene)
+    _check_beam(scene)
     _check_specimen(scene)
 
 
@@ -91,6 +96,18 @@ def _check_sensor(scene: Scene) -> None:
     row, column, rows, columns = sensor.dead_block_px
     if min(sensor.dead_block_px) < 0 or row + rows > scene.shape[0] or column + columns > scene.shape[1]:
         raise InvalidInput(f"a dead block {sensor.dead_block_px} was asked for", expected=f"one inside {scene.shape}")
+
+
+def _check_beam(scene: Scene) -> None:
+    loss = scene.loss
+    if not (loss.mean_free_path_A > 0.0 and loss.aperture_mean_free_path_A > 0.0 and 0.0 <= loss.sigma_A < math.inf):
+        raise InvalidInput(f"{loss} was asked for", expected="mean free paths above 0 Å, a width of 0 Å or more")
+    if not 0.0 <= loss.passed_frac <= 1.0:
+        raise InvalidInput(f"a share of {loss.passed_frac} of losses was asked for", expected="a fraction, 0 to 1")
+    wavelength_A(scene.lens.voltage_kV)
+    temperature_factor(scene.temperature_K)
+    if scene.effects.damage and scene.particles:
+        critical_dose_e_A2(np.ones(1), scene.lens.voltage_kV)
 
 
 def _check_specimen(scene: Scene) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryoframe.errors import InvalidInput
 from cryoframe.numerics.aberrations import Aberrations, true_frequencies
 from cryoframe.numerics.backend import C64, F32, Ints, Reals
 from cryoframe.numerics.ctf import wavelength_A
@@ -81,6 +82,11 @@ def _transform(field: F32) -> C64:
 
 def _add_at_depths(even: F32, odd: F32, group: ParticleGroup, index: Ints, patches: F32, scene: Scene) -> None:
     """Add P·cos a and P·sin a of some particles at their places."""
+    if patches.ndim != 3 or len(patches) != len(index) or not np.all(np.isfinite(patches)):
+        raise InvalidInput(
+            f"patches of shape {patches.shape}, or not finite, were made for {len(index)} particles",
+            expected="(m, b, b) finite potentials [1/Å]",
+        )
     box, wide = patches.shape[-1], _padded_box(patches.shape[-1], group.z_A, scene)
     padded = np.zeros((len(patches), wide, wide), dtype=np.float32)
     start = wide // 2 - box // 2

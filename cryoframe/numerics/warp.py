@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics.backend import F32, Reals, native
+from cryoframe.numerics.backend import F32, Floats, Reals, native
 
 #: Pixels on either side that a value is taken from.
 REACH = 5
@@ -41,7 +41,7 @@ def weights_and_slopes() -> F32:
     return both
 
 
-def _field(grid: Reals | F32, shape: tuple[int, int], rows: Reals, columns: Reals) -> Reals:
+def _field(grid: Floats, shape: tuple[int, int], rows: Floats, columns: Floats) -> Reals:
     """Values of a grid that spans an image, linear in between, constant beyond, at places of it."""
     gy, gx = grid.shape
     v = np.clip(rows, 0.0, shape[0] - 1.0) * (gy - 1) / max(shape[0] - 1, 1)
@@ -57,7 +57,8 @@ def _field(grid: Reals | F32, shape: tuple[int, int], rows: Reals, columns: Real
 
 def generic_displace(image: F32, grid_px: F32, axis: int) -> F32:
     """Reference of one compiled pass: ``out(x) = image(x − d(x))`` along an axis, weights at the very place."""
-    rows, columns = np.indices(image.shape, dtype=np.float64)
+    indices: Reals = np.indices(image.shape, dtype=np.float64)
+    rows, columns = indices[0], indices[1]
     place = (rows, columns)[axis] - _field(grid_px, (image.shape[0], image.shape[1]), rows, columns)
     whole = np.floor(place).astype(int)
     table = sinc_table().astype(np.float64)
@@ -87,7 +88,7 @@ def _along_rows(displacement_px: Reals, shape: tuple[int, int]) -> Reals:
     return _field(displacement_px[..., 0], shape, arrives, columns)
 
 
-def _run_px(grid: Reals, n_columns: int) -> int:
+def _run_px(grid: Floats, n_columns: int) -> int:
     """Pixels that may share weights: the displacement changes by at most `_MOST_CHANGE_PX` over a run."""
     steepest = float(np.abs(np.diff(grid, axis=1)).max(initial=0.0)) * max(grid.shape[1] - 1, 1) / max(n_columns - 1, 1)
     run = _LONGEST_RUN
