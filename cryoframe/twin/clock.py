@@ -60,25 +60,3 @@ class RealClock:
             if stop.wait(left_s):
                 return False
         return not stop.is_set()
-
-
-class NoWaiting:
-    """A clock for a session that is only to be there: everything is due as soon as it is asked for."""
-
-    speed = 1.0
-
-    def __init__(self) -> None:
-        self._time_s = 0.0
-
-    def begin(self, time_s: float) -> None:
-        """Let it be `time_s` now."""
-        self._time_s = time_s
-
-    def now_s(self) -> float:
-        """Return the time."""
-        return self._time_s
-
-    def wait_until(self, time_s: float, stop: threading.Event) -> bool:
-        """Be there; returns False when asked to stop."""
-        self._time_s = max(self._time_s, time_s)
-        return not stop.is_set()

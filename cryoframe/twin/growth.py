@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from cryoframe.errors import Corrupt
+from cryoframe.errors import Corrupt, EnvironmentFault
 
 #: Between two frames where no bandwidth says how fast they come.
 FRAME_S: Final = 0.1
@@ -27,15 +28,29 @@ class Piece:
     @property
     def size(self) -> int:
         """Bytes."""
-        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+        if isinstance(self.source, bytes):
+            return len(self.source)
+        with _staged(self.source):
+            return self.source.stat().st_size
 
     def read(self, start: int, size: int) -> bytes:
         """Return part of it."""
         if isinstance(self.source, bytes):
             return self.source[start : start + size]
-        with self.source.open("rb") as stream:
+        with _staged(self.source), self.source.open("rb") as stream:
             stream.seek(start)
             return stream.read(size)
+
+
+@contextlib.contextmanager
+def _staged(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(
+            f"staged file {source} cannot be read ({error.strerror})",
+            remedy="Staged files must stay as they are until they have landed.",
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Literal
 
 from cryoframe.data.ids import digest_bytes
 from cryoframe.errors import InvalidInput
@@ -17,8 +16,6 @@ from cryoframe.twin.growth import Piece, Writing, is_tiff, written
 from cryoframe.twin.hiccups import TEMPORARY, Hiccup, Hiccups
 from cryoframe.twin.shot import Layout, Shot
 
-#: Stands for the exposure where files belong to none; no exposure can be called so.
-BEGINNING: Final = ""
 Operation = Literal["create", "write", "place", "move", "stamp"]
 
 
@@ -111,35 +108,9 @@ def arrival_of(
     return Arrival(shot.exposure_id, time_s, piece, cars, layout.side_cars_last, skew_s, spare)
 
 
-def beginning_of(layout: Layout, shots: Sequence[Shot], gain: Path | None = None) -> tuple[Piece, ...]:
-    """Return the files that are there before the first exposure: the session's own, and the gain reference.
-
-    Parameters
-    ----------
-    layout
-        The acquisition program.
-    shots
-        All exposures.
-    gain
-        The staged gain reference.
-    """
-    own = tuple(Piece(path, content) for path, content in sorted(layout.session_files(shots).items()))
-    return own if gain is None else (*own, Piece(layout.gain_path(), gain))
-
-
-def plan_beginning(pieces: Sequence[Piece]) -> Landing:
-    """Plan the files that are there before the first exposure: whole, at the very beginning."""
-    steps = (
-        Step(-math.inf, "place", str(piece.path), BEGINNING, number, piece.source, stop=piece.size)
-        for number, piece in enumerate(pieces)
-    )
-    return Landing(tuple(steps))
-
-
 def plan_landing(
-    arrivals: Sequence[Arrival], hiccups: Hiccups | None = None, seed: int = 0, *, folders_stay: bool = False,
-    beginning: Sequence[Piece] = (),
-) -> Landing:  # fmt: skip
+    arrivals: Sequence[Arrival], hiccups: Hiccups | None = None, seed: int = 0, *, folders_stay: bool = False
+) -> Landing:
     """Plan how exposures land.
 
     Parameters
@@ -152,8 +123,6 @@ def plan_landing(
         Decides what happens to which exposure, one by one: planning them apart or together is the same.
     folders_stay
         Plan no move of folders: more is to come (see :func:`plan_moves`).
-    beginning
-        Files that are there before the first exposure.
 
     Raises
     ------
@@ -162,7 +131,7 @@ def plan_landing(
     """
     hiccups = hiccups or Hiccups()
     _check(arrivals)
-    steps = list(plan_beginning(beginning).steps)
+    steps: list[Step] = []
     happened: list[Hiccup] = []
     for arrival in arrivals:
         one = _One(arrival, hiccups, hiccups.drawn(arrival.exposure_id, seed))
@@ -214,8 +183,6 @@ def _check(arrivals: Iterable[Arrival]) -> None:
     names: set[str] = set()
     paths: set[PurePosixPath] = set()
     for arrival in arrivals:
-        if not arrival.exposure_id:
-            raise InvalidInput("an exposure without a name", expected="a name of its own")
         if arrival.exposure_id in names or arrival.movie.path in paths:
             raise InvalidInput(f"{arrival.exposure_id} or {arrival.movie.path} lands twice", expected="each once")
         names.add(arrival.exposure_id)

@@ -8,16 +8,15 @@ from __future__ import annotations
 import heapq
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
 from cryoframe.errors import InvalidInput
 from cryoframe.twin.clock import Clock
-from cryoframe.twin.growth import Piece
 from cryoframe.twin.hiccups import Hiccups
-from cryoframe.twin.landing import Arrival, Landing, Step, plan_beginning, plan_landing, plan_moves
+from cryoframe.twin.landing import Arrival, Landing, Step, plan_landing, plan_moves
 from cryoframe.twin.play import Player
 
 #: Exposures that may be in hand before they are due; their side-cars may come early.
@@ -158,8 +157,7 @@ def due_s(index: int, movies_per_hour: float) -> float:
 
 def land_live(
     supply: Supply, player: Player, clock: Clock, *, hiccups: Hiccups | None = None, seed: int = 0,
-    beginning: Sequence[Piece] = (), stop: threading.Event | None = None,
-    said: Callable[[Arrived], None] | None = None,
+    stop: threading.Event | None = None, said: Callable[[Arrived], None] | None = None,
 ) -> LiveReport:  # fmt: skip
     """Land exposures as they are due, while they are still being made.
 
@@ -177,8 +175,6 @@ def land_live(
         The session's time.
     hiccups, seed
         As for :func:`~cryoframe.twin.landing.plan_landing`.
-    beginning
-        Files that are there before the first exposure.
     stop
         Set it to stop after the present step.
     said
@@ -189,8 +185,6 @@ def land_live(
     EnvironmentFault
         No space left, or the system refuses; started again, it goes on.
     """
-    for step in plan_beginning(beginning).steps:
-        player.do(step)
     live = _Live(supply, player, clock, hiccups or Hiccups(), seed, stop or threading.Event(), said)
     return live.run()
 

@@ -117,8 +117,7 @@ class SerialEmLayout:
             "CountsPerElectron": "1",
             "TargetDefocus": _text(-shot.nominal_defocus_A * 1e-4),
             "SubFramePath": f"X:\\{self.session_name}\\" + str(path).replace("/", "\\"),
-            "NumSubFrames": str(shot.n_frames),
-            "FrameDosesAndNumber": f"{_text(shot.dose_e_A2 / shot.n_frames)} {shot.n_frames}",
+            **_frames(shot),
             "DateTime": _clock(shot.time_utc),
             "MultishotHoleAndPosition": f"{shot.foil_hole} {shot.place_in_hole}",
             "UncroppedSize": f"-{columns} -{rows}",
@@ -131,6 +130,14 @@ class SerialEmLayout:
         if shot.phase_plate:
             entries["PhasePlateInserted"] = "True"
         return entries
+
+
+def _frames(shot: Shot) -> dict[str, str]:
+    """Return number and dose of the frames; events of an EER file become frames only when they are read."""
+    if shot.kind == "eer":
+        return {}
+    dose_e_A2 = _text(shot.dose_e_A2 / shot.n_frames)
+    return {"NumSubFrames": str(shot.n_frames), "FrameDosesAndNumber": f"{dose_e_A2} {shot.n_frames}"}
 
 
 def _clock(time: datetime) -> str:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from cryoframe.twin.clock import NoWaiting
 
-
-class FakeClock(NoWaiting):
+class FakeClock:
     """Waiting takes no time; what happens in between can be told to."""
 
+    speed = 1.0
+
     def __init__(self, waited: Callable[[float], None] = lambda _: None) -> None:
-        super().__init__()
+        self.time_s = 0.0
         self.waited = waited
 
-    @property
-    def time_s(self) -> float:
-        return self._time_s
+    def begin(self, time_s: float) -> None:
+        self.time_s = time_s
 
-    @time_s.setter
-    def time_s(self, time_s: float) -> None:
-        self._time_s = time_s
+    def now_s(self) -> float:
+        return self.time_s
 
     def wait_until(self, time_s: float, stop: threading.Event) -> bool:
-        goes_on = super().wait_until(time_s, stop)
-        self.waited(self.now_s())
-        return goes_on and not stop.is_set()
+        self.time_s = max(self.time_s, time_s)
+        self.waited(self.time_s)
+        return not stop.is_set()

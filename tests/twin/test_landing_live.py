@@ -208,14 +208,3 @@ def test_a_supply_that_is_closed__draws_no_more() -> None:
 def test_rates_that_are_none__are_refused(rate: float) -> None:
     with pytest.raises(InvalidInput, match="movies an hour"):
         due_s(1, rate)
-
-
-def test_the_sessions_own_files__are_there_before_anything_else(root: Path, journal: Path) -> None:
-    clock = FakeClock()
-    player = Player(root, journal, "live")
-    own = (Piece(PurePosixPath("EpuSession.dm"), b"<a/>"), Piece(PurePosixPath("gain.mrc"), b"gain"))
-    assert land_live(Made(clock, [0.0]), player, clock, beginning=own).finished
-    player.close()
-    steps = [json.loads(line)["step"] for line in journal.read_text().splitlines() if '"step"' in line]
-    assert steps[:2] == [":0", ":1"]
-    assert {path.name for path in root.iterdir()} == {"EpuSession.dm", "gain.mrc", "frames"}

@@ -16,11 +16,11 @@ from shots import FIRST, shots
 
 from cryoframe.errors import ConfigError, EnvironmentFault, InvalidInput, Refused
 from cryoframe.twin import landing_folder
-from cryoframe.twin.clock import NoWaiting, RealClock
+from cryoframe.twin.clock import RealClock
 from cryoframe.twin.epu_tree import EpuLayout
 from cryoframe.twin.growth import Piece
 from cryoframe.twin.hiccups import KINDS, Hiccups
-from cryoframe.twin.landing import Arrival, Landing, arrival_of, beginning_of, plan_landing
+from cryoframe.twin.landing import Arrival, Landing, arrival_of, plan_landing
 from cryoframe.twin.play import Player, play
 
 HARMLESS = [kind for kind in KINDS if kind not in ("truncated", "missing_side_car", "moved_folder")]
@@ -296,18 +296,6 @@ def test_a_clock_that_stands_still__is_refused() -> None:
         RealClock(0.0)
 
 
-def test_what_is_there_before_the_first_exposure__comes_first(root: Path, tmp_path: Path) -> None:
-    made = staged(tmp_path, 3, Hiccups())
-    (tmp_path / "gain").write_bytes(b"gain")
-    layout = EpuLayout("twin", FIRST)
-    beginning = beginning_of(layout, shots(3), tmp_path / "gain")
-    landing = plan_landing(made, Hiccups(rates={"early_side_car": 1.0}), beginning=beginning)
-    assert [step.path for step in landing.steps[: len(beginning)]] == [str(piece.path) for piece in beginning]
-    assert {"EpuSession.dm", str(layout.gain_path())} <= {str(piece.path) for piece in beginning}
-    assert play(landing, root, NoWaiting(), journal=tmp_path / "journal")
-    assert files(root) == expected(made) | {str(piece.path): piece.read(0, 1 << 20) for piece in beginning}
-
-
 def test_a_journal_on_a_full_disk__says_so(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, landing = plan(tmp_path)
     player = Player(root, tmp_path / "journal", landing.fingerprint())
@@ -324,3 +312,12 @@ def test_a_journal_on_a_full_disk__says_so(root: Path, tmp_path: Path, monkeypat
     stream.close()
     assert play(landing, root, FakeClock(), journal=tmp_path / "journal")
     assert files(root) == expected(made)
+
+
+def test_a_staged_movie_that_is_gone__is_named(tmp_path: Path) -> None:
+    (made,) = staged(tmp_path, 1, Hiccups())
+    assert isinstance(made.movie.source, Path)
+    made.movie.source.unlink()
+    for hiccups in (Hiccups(), Hiccups(rates={"frame_by_frame": 1.0})):
+        with pytest.raises(EnvironmentFault, match=r"staged file .* cannot be read"):
+            plan_landing([made], hiccups)

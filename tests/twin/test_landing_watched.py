@@ -18,6 +18,7 @@ import tifffile
 from fake_clock import FakeClock
 from shots import shots
 
+from cryoframe.data.twin import Recording
 from cryoframe.errors import EnvironmentFault, FileError, Incomplete
 from cryoframe.kernel.config import WatchConfig
 from cryoframe.twin.epu_tree import EpuLayout
@@ -30,7 +31,7 @@ from cryoframe.twin.shot import Layout
 from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.roots import Root
 from cryoframe.watch.scanner import Changes, Look, Seen, Tree
-from cryoframe_formats import epu, mdoc, mrc_movie, tiff_movie
+from cryoframe_formats import eer_movie, eer_write, epu, mdoc, mrc_movie, tiff_movie
 
 N_FRAMES = 12
 LAYOUTS: dict[str, Callable[..., Any]] = {"epu": EpuLayout, "serialem": SerialEmLayout, "flat": FlatLayout}
@@ -58,7 +59,8 @@ class Readers:
     """The project's own readers."""
 
     def n_frames(self, path: Path) -> int:
-        movie = (tiff_movie if path.suffix.startswith(".tif") else mrc_movie).open_movie(path)
+        reader = {".mrc": mrc_movie, ".eer": eer_movie}.get(path.suffix, tiff_movie)
+        movie = reader.open_movie(path)
         if movie is None:
             raise Incomplete("no movie yet", path=path)
         return movie.n_frames
@@ -122,6 +124,12 @@ class WatchedClock(FakeClock):
 
 def write_movie(path: Path, k: int) -> None:
     frames = np.random.default_rng(k).poisson(0.7, (N_FRAMES, 40, 48))
+    if path.suffix == ".eer":
+        events = [np.argwhere(frame)[:, :2].astype(np.int32) * 4 for frame in frames]
+        facts = {"camera": "falcon_4i"}
+        written = Recording("eer", N_FRAMES, (40, 48), "uint8", 1.0, 1.0, events=iter(events), facts=facts)
+        assert eer_write.write_movie(path, written)
+        return
     if path.suffix == ".tiff":
         with tifffile.TiffWriter(path) as writer:
             for frame in frames.astype(np.uint8):
@@ -134,7 +142,7 @@ def write_movie(path: Path, k: int) -> None:
 
 def stage(folder: Path, name: str, kind: str, n: int, hiccups: Hiccups, seed: int) -> tuple[Layout, list[Arrival]]:
     folder.mkdir()
-    planned = shots(n, kind=kind, camera="k3" if kind == "tiff" else "falcon_3", n_frames=N_FRAMES, super_resolution=1)
+    planned = shots(n, kind=kind, camera="k3" if kind == "tiff" else "falcon_4i", n_frames=N_FRAMES, super_resolution=1)
     layout: Layout = LAYOUTS[name]("twin", planned[0])
     paths = [folder / f"{k:03d}.{kind}" for k in range(n)]
     for k, path in enumerate(paths):
@@ -169,7 +177,7 @@ def nothing_can_tell(exposure_id: str, landing: Landing) -> bool:
     return happened >= {"truncated", "frame_by_frame", "missing_side_car"}
 
 
-@pytest.mark.parametrize("kind", ["tiff", "mrc"])
+@pytest.mark.parametrize("kind", ["tiff", "mrc", "eer"])
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_with_every_hiccup__nothing_is_taken_early_and_all_that_is_whole_is_taken(
     name: str, kind: str, tmp_path: Path, figure: Callable[[str, object], None]

@@ -59,6 +59,12 @@ def test_an_mdoc__says_what_the_shot_says(layout: SerialEmLayout, tmp_path: Path
     assert (known.n_frames, known.dose_e_A2, known.image_shift_x_um) == (50, 40.5, 0.5)
 
 
+def test_an_eer_file__has_no_frames_before_it_is_read() -> None:
+    shot = replace(FIRST, kind="eer", camera="falcon_4i", super_resolution=1)
+    (section,) = parse_mdoc(next(iter(SerialEmLayout("twin", shot).side_cars(shot).values()))).sections
+    assert (section.n_frames, section.frame_doses, section.dose_e_A2) == (None, (), 40.5)
+
+
 def test_keys_and_their_form__are_those_of_a_real_mdoc(layout: SerialEmLayout, shared_data: Path) -> None:
     folder = shared_data
     real: dict[str, str] = {}
