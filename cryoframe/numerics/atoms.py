@@ -12,8 +12,9 @@ from cryoframe.numerics.grids import frequencies_1_A
 
 _REACH_SIGMA = 4.5
 _LARGEST_FINE_PX = 512
-#: Beyond this many atoms of equal kind and B-factor are grouped in bins of this width [Å²].
-_B_BIN_A2 = 2.0
+_LARGEST_MIDDLE_PX = 600
+#: Atoms of equal kind whose B-factors agree to this [Å²] share their Gaussians: no more than 0.5 % of the amplitude at 1.1 Å.
+_B_BIN_A2 = 0.05
 
 
 def add_gaussians(volume: F32, centres: Reals, kinds: Ints, heights: Reals, rates: Reals, reach: float) -> None:
@@ -86,10 +87,15 @@ def potential(
 
 
 def _fine_size(n: int, pixel_size_A: float, low_pass_A: float | None) -> int:
-    """Side of a grid on which what will be kept reaches to no more than 0.35 cycles a voxel."""
+    """Side of a grid on which what will be kept reaches to no more than 0.35 cycles a voxel, memory allowing."""
     finest_1_A = min(1.0 / low_pass_A if low_pass_A else np.inf, 0.5 / pixel_size_A)
-    factor = 2 if finest_1_A * pixel_size_A > 0.35 else 1
-    return n * factor if n * factor <= max(_LARGEST_FINE_PX, n) else n
+    if finest_1_A * pixel_size_A <= 0.35:
+        return n
+    if 2 * n <= _LARGEST_FINE_PX:
+        return 2 * n
+    # At one and a half the blur still keeps what is folded back to some 1e-3 of what is at Nyquist.
+    middle = n + 2 * ((n + 3) // 4)
+    return middle if middle <= _LARGEST_MIDDLE_PX else n
 
 
 def _splat(

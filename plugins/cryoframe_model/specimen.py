@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,13 +191,17 @@ def _rendered(
     """Potential in vacuum of the chosen atoms; computed in no larger a box than they need."""
     atoms, positions_A = item.atoms.select(chosen), item.positions_A[chosen]
     b_factors_A2 = atoms.b_factors_A2 if b_factor_A2 < 0 else np.full(len(atoms.kinds), b_factor_A2)
-    data: Any = potential(
+    # By all atoms, so that parts are cut alike and add up.
+    reach_A = float(np.abs(item.positions_A).max()) + _MARGIN_A
+    n_tight = min(n, good_size(int(np.ceil(2.0 * reach_A / pixel_size_A))))
+    data = potential(
         positions_A,
         atoms.kinds,
         (atoms.heights_A, atoms.widths_A2),
         b_factors_A2=b_factors_A2,
-        n=n,
+        n=n_tight,
         pixel_size_A=pixel_size_A,
         occupancies=atoms.occupancies,
     )
-    return np.asarray(data, dtype=np.float32)
+    before = n // 2 - n_tight // 2
+    return np.pad(data, (before, n - n_tight - before))

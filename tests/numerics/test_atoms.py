@@ -55,6 +55,27 @@ def test_an_atom_off_centre__moves_by_whole_and_by_part_voxels():
     assert middle == pytest.approx([3.0, -4.0, 6.5], abs=0.02)
 
 
+def test_a_grid_of_one_and_a_half__gives_what_the_doubled_one_gives(monkeypatch):
+    rng = np.random.default_rng(4)
+    positions, kinds = rng.uniform(-10, 10, (60, 3)), rng.integers(0, 2, 60)
+
+    def made():
+        return atoms.potential(positions, kinds, FACTORS, b_factors_A2=np.full(60, 15.0), n=36, pixel_size_A=1.0)
+
+    doubled = made()
+    monkeypatch.setattr(atoms, "_LARGEST_FINE_PX", 40)
+    half_more = made()
+    monkeypatch.setattr(atoms, "_LARGEST_MIDDLE_PX", 40)
+    plain = made()
+    k = grids.frequencies_1_A((36, 36, 36), 1.0)
+    near_nyquist = (k > 0.4) & (k < 0.47)
+    ft, *others = (fourier.fft3_centred(item)[near_nyquist] for item in (doubled, half_more, plain))
+    half_more_off, plain_off = (float(np.linalg.norm(item - ft) / np.linalg.norm(ft)) for item in others)
+    # Folded back at k: exp(−8π²·(1/f)²·((f − k)² − k²)/4) of what is there; f = 1.5: 3e-3, f = 1: 0.1 to 0.3.
+    assert half_more_off < 0.006
+    assert plain_off > 10 * half_more_off
+
+
 def test_low_pass__leaves_nothing_finer_and_the_total_as_it_was():
     rng = np.random.default_rng(2)
     positions = rng.uniform(-15, 15, (50, 3))
