@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path, PurePosixPath
@@ -321,3 +324,42 @@ def test_a_staged_movie_that_is_gone__is_named(tmp_path: Path) -> None:
     for hiccups in (Hiccups(), Hiccups(rates={"frame_by_frame": 1.0})):
         with pytest.raises(EnvironmentFault, match=r"staged file .* cannot be read"):
             plan_landing([made], hiccups)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from cryoframe.twin.clock import RealClock
+from cryoframe.twin.growth import Piece
+from cryoframe.twin.hiccups import Hiccups
+from cryoframe.twin.landing import Arrival, plan_landing
+from cryoframe.twin.play import play
+from pathlib import PurePosixPath
+
+folder, speed = Path(sys.argv[1]), float(sys.argv[2])
+hiccups = Hiccups(rates={"temporary": 0.5, "duplicate_same": 0.5}, bandwidth_MB_s=0.01, chunk_kB=1)
+pieces = [Piece(PurePosixPath(f"d/{k}.mrc"), folder / "staged") for k in range(6)]
+arrivals = [Arrival(f"e{k}", 5.0 * k, piece) for k, piece in enumerate(pieces)]
+print("begun", flush=True)
+assert play(plan_landing(arrivals, hiccups, 1), folder / "watched", RealClock(speed), journal=folder / "journal")
+"""
+
+
+def test_killed_in_the_midst_again_and_again__it_comes_to_the_same(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "staged").write_bytes(np.random.default_rng(0).bytes(30_000))
+    journal, size = tmp_path / "journal", 0
+    for _ in range(3):
+        player = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), "20"], stdout=subprocess.PIPE)
+        assert player.stdout is not None
+        assert player.stdout.readline() == b"begun\n"
+        until_s = time.monotonic() + 60.0
+        while not journal.exists() or journal.stat().st_size < size + 400:
+            assert time.monotonic() < until_s, "each goes on where the last one was"
+            time.sleep(0.02)
+        player.kill()
+        player.communicate()
+        assert player.returncode == -signal.SIGKILL
+        size = journal.stat().st_size
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "1e6"], check=True, timeout=60)
+    content = (tmp_path / "staged").read_bytes()
+    assert files(root) == {f"d/{k}.mrc": content for k in range(6)}
