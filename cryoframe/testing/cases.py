@@ -20,6 +20,7 @@ _OF_PARTICLES: Final = ("nominal", "empty", "one", "duplicate", "reordered", "ba
 #: Which variants of the phantom each hook has: the others would mean nothing to it.
 VARIANTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
+        "simulate_movies": ("nominal", "empty", "one", "bad"),
         "correct_motion": ("nominal", "empty", "one", "bad", "noise"),
         "estimate_ctf": ("nominal", "empty", "bad", "noise"),
         "denoise_micrograph": ("nominal", "empty", "bad", "noise", "card"),
@@ -77,6 +78,16 @@ def make(hook: str, variant: str, folder: Path) -> Case | None:
 def has_phantom(hook: str) -> bool:
     """Whether the kit can call implementations of this hook."""
     return hook in VARIANTS
+
+
+# -- at the microscope --------------------
+def _exposing(variant: str, folder: Path) -> Case:
+    del folder
+    sample = phantoms.specimen(concentration_mg_mL=0.0 if variant == "empty" else 3.3)
+    if variant == "bad":
+        sample = replace(sample, volume=replace(sample.volume, data=np.full_like(sample.volume.data, np.nan)))
+    taken = phantoms.exposure(n_frames=1 if variant == "one" else 6)
+    return Case({"specimens": (sample,), "exposure": taken}, sample)
 
 
 # -- one image --------------------
@@ -313,6 +324,7 @@ def _as_model() -> str:
 
 _MAKERS: Final[Mapping[str, Maker]] = MappingProxyType(
     {
+        "simulate_movies": _exposing,
         "correct_motion": _movie,
         "estimate_ctf": _ice,
         "denoise_micrograph": _denoised,

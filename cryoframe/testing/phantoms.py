@@ -17,6 +17,7 @@ from cryoframe.data.images import CtfFit, Micrograph, Movie, ParticleStack
 from cryoframe.data.maps import HalfMaps, Mask, Volume
 from cryoframe.data.optics import Optics
 from cryoframe.data.tables import ParticleTable
+from cryoframe.data.twin import Exposure, Specimen
 from cryoframe.formats import mrc
 from cryoframe.numerics import ctf, fourier, projection, rotations
 
@@ -288,3 +289,25 @@ def mask(radius_A: float = 58.0) -> Mask:
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None, :] ** 2)
     edge = np.clip((radius_A - radius) / 12.0 + 0.5, 0.0, 1.0)
     return Mask((0.5 - 0.5 * np.cos(np.pi * edge)).astype(np.float32), PIXEL_A)
+
+
+def specimen(*, concentration_mg_mL: float = 3.3) -> Specimen:
+    """The molecule as the beam sees it, about 3 V above the ice it displaces."""
+    made = molecule()
+    dense = replace(made, data=(0.03 * made.data).astype(np.float32))
+    return Specimen("coil", dense, mass_kDa=60.0, radius_A=60.0, concentration_mg_mL=concentration_mg_mL)
+
+
+def exposure(*, n_frames: int = 6) -> Exposure:
+    """A small field at low magnification, some twenty molecules in it; far from any rim."""
+    return Exposure(
+        "phantom",
+        shape_px=FIELD_PX,
+        pixel_size_A=PIXEL_A,
+        n_frames=n_frames,
+        dose_per_frame_e_A2=6.0,
+        frame_time_s=2.0,
+        defocus_u_A=20000.0,
+        defocus_v_A=19000.0,
+        defocus_angle_deg=25.0,
+    )

@@ -156,9 +156,12 @@ class Session:
                 "optics": dataclasses.asdict(value.optics),
             }
             return InputRef(name, "Movie", raw=(RawFile("phantom", value.path, facts),))
-        folder = self.fresh_folder(f"input-{variant}-{name}")
-        products.save(value, folder)
-        return InputRef(name, type(value).__name__, folders=(str(folder),))
+        values = value if isinstance(value, tuple) else (value,)
+        folders = [self.fresh_folder(f"input-{variant}-{name}") for _ in values]
+        for one, folder in zip(values, folders, strict=True):
+            products.save(one, folder)
+        kind, many = type(values[0]).__name__, isinstance(value, tuple)
+        return InputRef(name, kind, folders=tuple(map(str, folders)), many=many)
 
     def inputs(self, variant: str = "nominal") -> dict[str, Any]:
         """Open the stored phantom as a worker does: memory-mapped, read-only, in the plugin's convention."""

@@ -1,9 +1,10 @@
-"""The kit over the stages that work on one movie or micrograph."""
+"""The kit over the stages that make or work on one movie or micrograph."""
 
 from __future__ import annotations
 
 from cryoframe.testing import conformance
 
+test_simulate_movies_physical = conformance("physical", "simulate_movies")
 test_correct_motion_global = conformance("global", "correct_motion")
 test_estimate_ctf_spectrum = conformance("spectrum", "estimate_ctf")
 test_pick_particles_blob = conformance("blob", "pick_particles")

@@ -144,7 +144,7 @@ def test_a_stage_on_the_line__gets_at_least_thirty_checks() -> None:
 
 def test_hooks_without_a_phantom__are_known() -> None:
     without = {hook for hook in stage_specs() if not cases.has_phantom(hook)}
-    assert without == {"simulate_movies", "polish_particles", "build_model"}
+    assert without == {"polish_particles", "build_model"}
 
 
 # -- taking products apart ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from cryoframe.data.images import CtfFit
 from cryoframe.errors import CryoframeError, InvalidInput
 from cryoframe.numerics import fsc, rotations
 from cryoframe.testing import anatomy, phantoms, testcard
@@ -26,6 +27,45 @@ def known_answer(session: Session) -> None:
 def null_noise(session: Session) -> None:
     """From pure noise it finds nothing."""
     _SILENCES[session.hook](session)
+
+
+def _exposed(session: Session) -> None:
+    """Frames come back when read again, and show the particles where, how and as the truth says."""
+    made = session.nominal().result
+    source, table = made.movie.source, made.truth.particles
+    if source is None:
+        fail("its movie has no source", remedy="Movie(…, source=…): a FrameSource that makes frames as they are read.")
+    if not np.array_equal(source.read_frame(0), source.read_frame(0)):
+        fail("frame 0 is another when read again", remedy="Name the generator of each frame by seed and index.")
+    total = np.sum([np.asarray(frame, dtype=np.float64) for frame in made.movie.frames()], axis=0)
+    half, pixel_A = phantoms.BOX_PX // 2, made.movie.pixel_size_A
+    place = np.stack([table.floats("y_A"), table.floats("x_A")], axis=1) / pixel_A
+    whole = np.round(place).astype(int)
+    rows = np.flatnonzero(np.all((whole >= half) & (whole <= np.array(total.shape) - half), axis=1))
+    if len(rows) < 5:
+        fail(f"{len(rows)} particles lie well inside the field", expected="about 15 by concentration and volume")
+    views = np.stack([table.floats(name)[rows] for name in ("rot_deg", "tilt_deg", "psi_deg")], axis=1)
+    fits = [
+        CtfFit(
+            "",
+            defocus_u_A=float(table.floats("defocus_u_A")[row]),
+            defocus_v_A=float(table.floats("defocus_v_A")[row]),
+            defocus_angle_deg=float(table.floats("defocus_angle_deg")[row]),
+        )
+        for row in rows
+    ]
+    scores = []
+    for row, view, fit in zip(rows, views, fits, strict=True):
+        off_A = (whole[row] - place[row])[::-1][None] * pixel_A
+        (clean,) = phantoms.projections(_truth(session).volume, view[None], shifts_A=off_A, fit=fit)
+        y, x = whole[row]
+        scores.append(testcard.correlation(clean, -total[y - half : y + half, x - half : x + half]))
+    # In a box the shot noise is six times the molecule: 0.16; of other poses it is 0.02 ± 0.01.
+    if np.median(scores) < 0.1:
+        fail(
+            f"particles correlate with their projections by {np.median(scores):.2f}",
+            expected="more than 0.1, protein dark, by the positions, poses and CTF of the truth",
+        )
 
 
 def _motion(session: Session) -> None:
@@ -245,6 +285,7 @@ def _no_rows_from_noise(session: Session) -> None:
 
 _ANSWERS: Final[Mapping[str, Callable[[Session], None]]] = MappingProxyType(
     {
+        "simulate_movies": _exposed,
         "correct_motion": _motion,
         "estimate_ctf": _ctf,
         "denoise_micrograph": _denoised,
