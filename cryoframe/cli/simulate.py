@@ -49,6 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--speed", type=numbers.not_negative, default=1.0, metavar="X", help="the session's time against real time")
     add("--resume", action="store_true", help="go on with a session that was interrupted")
     add("--dry-run", action="store_true", help="say what it would take, and make nothing")
+    add("--picture", type=Path, metavar="FILE.png", help="draw the first exposure, its spectrum and its truth")
     add("--quiet", action="store_true", help="no progress on standard error")
     json_flag(parser)
 
@@ -62,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     if options.faults:
         return _catalogue(options)
     config = configured(options)
+    if options.picture is not None and not options.picture.absolute().parent.is_dir():
+        raise ConfigError(f"--picture: there is no folder '{options.picture.absolute().parent}'")
     n_workers = options.workers or n_workers_default()
     plugins = collection(argparse.Namespace(plugin_file=list(config.plugin_files)))
     ready = prepare(config, plugins, n_workers=n_workers, resume=options.resume, dry=options.dry_run)
@@ -72,6 +75,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         complain(_cost_line(ready))
     facts |= _made(ready, options, n_workers)
+    if options.picture and facts.get("finished", True):
+        from cryoframe.cli.simulate_picture import draw
+
+        draw(ready, plugins, options.picture)
     if options.json:
         emit(facts)
     else:
