@@ -96,7 +96,27 @@ def _add_at_depths(even: F32, odd: F32, group: ParticleGroup, index: Ints, patch
     depth_A = np.asarray(group.z_A)[index]
     for field, moved in zip((even, odd), _at_depths(padded, place - whole, depth_A, scene), strict=False):
         for patch, (x, y) in zip(moved, whole - wide // 2, strict=True):
-            add_patch(field, patch, int(y), int(x))
+            _lay(field, patch, (int(y), int(x)), scene.shape)
+
+
+def _lay(field: F32, patch: F32, corner: tuple[int, int], shape: tuple[int, int]) -> None:
+    """Add a patch with its first pixel at `corner` to the grid, whose first rows and columns are the frame's `shape`.
+
+    The grid is periodic: what lies up to half of the margin before the frame is laid on the margin's far half, so that
+    a particle on the first rows reaches into the frame as one on the last rows does. What lies farther off is cut.
+    """
+    spare = [(size - seen) // 2 for size, seen in zip(field.shape, shape, strict=True)]
+    spans = list(zip(corner, patch.shape, field.shape, spare, strict=True))
+    if all(first >= 0 and first + n <= size - rest for first, n, size, rest in spans):
+        add_patch(field, patch, *corner)
+        return
+    places = [first + np.arange(n) for first, n, _, _ in spans]
+    kept = [
+        np.flatnonzero((place >= -rest) & (place < size - rest))
+        for place, (_, _, size, rest) in zip(places, spans, strict=True)
+    ]
+    rows, columns = (place[some] % size for place, some, size in zip(places, kept, field.shape, strict=True))
+    field[np.ix_(rows, columns)] += patch[np.ix_(*kept)]
 
 
 def _padded_box(box: int, z_A: Reals, scene: Scene) -> int:
