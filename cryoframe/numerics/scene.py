@@ -134,6 +134,7 @@ class Effects:
 
     particles: bool = True
     ice: bool = True
+    ice_motion: bool = True
     damage: bool = True
     motion: bool = True
     blur: bool = True

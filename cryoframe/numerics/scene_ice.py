@@ -64,7 +64,8 @@ class MovingIce:
 
     def _advance(self, mean: C64) -> None:
         grid, edges = self._grid, self._scene.dose_edges_e_A2
-        memory = frame_memory(grid.radial_1_A, float(edges[self._at + 1] - edges[self._at]))
+        dose_e_A2 = float(edges[self._at + 1] - edges[self._at]) if self._scene.effects.ice_motion else 0.0
+        memory = frame_memory(grid.radial_1_A, dose_e_A2)
         key = self._key(self._at + 1)
         loops().advance_ice(self._state, mean, key, self._normal, grid.kx, grid.ky, memory, grid.scale_A)
         self._at += 1

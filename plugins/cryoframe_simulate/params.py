@@ -90,7 +90,8 @@ class Params:
     multislice: bool = False  #: propagate the wave slice by slice instead of weak phases; slow, for thick specimens
     slice_A: float = 20.0  #: thickness of a slice, with multislice
 
-    ice_noise: bool = True  #: random potential of the amorphous ice, whose molecules move under the beam
+    ice_noise: bool = True  #: random potential of the amorphous ice
+    ice_motion: bool = True  #: its molecules move under the beam, so that ice differs from frame to frame
     support: bool = True  #: carbon film outside the hole
     support_thickness_A: float = 150.0  #: thickness of the carbon film
     ethane_frac: float = 0.0  #: share of the field on which crystals of frozen ethane lie

@@ -102,6 +102,7 @@ def _bare_scene(exposure: Exposure, params: Params, microscope: Microscope, stre
         loss=loss_of(exposure, microscope),
         effects=Effects(
             ice=params.ice_noise,
+            ice_motion=params.ice_motion,
             damage=params.damage,
             blur=params.blur,
             inelastic=params.inelastic,

@@ -187,7 +187,7 @@ class ThickFrames(SceneFrames):
         Ornstein, Phys. Rev. 36, 823 (1930), doi 10.1103/PhysRev.36.823).
         """
         k = frequencies_1_A(self._whole, self.scene.pixel_size_A, False)
-        dose_e_A2 = float(np.diff(self.scene.dose_edges_e_A2)[index])
+        dose_e_A2 = float(np.diff(self.scene.dose_edges_e_A2)[index]) if self.scene.effects.ice_motion else 0.0
         alpha = np.maximum(-np.log(np.maximum(ice_memory(k, dose_e_A2), 1e-300)), 1e-3)
         left: F32 = np.sqrt(2.0 * (alpha + np.expm1(-alpha)) / alpha**2).astype(np.float32)
         return left
@@ -247,6 +247,8 @@ class ThickFrames(SceneFrames):
         if self._ice is None or self._ice[0] > index:
             self._ice = (0, self._fresh_ice(0))
         reached, ice = self._ice
+        if not scene.effects.ice_motion:
+            return ice
         for frame in range(reached + 1, index + 1):
             dose = float(scene.middle_dose_e_A2()[frame] - scene.middle_dose_e_A2()[frame - 1])
             fresh = self._fresh_ice(frame)

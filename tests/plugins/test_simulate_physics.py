@@ -351,6 +351,26 @@ def test_sites_that_fade_first__are_gone_with_their_lifetime() -> None:
     assert np.sum(fading * steady) / np.sum(steady**2) == pytest.approx(0.5 + 0.5 * left, abs=0.01)
 
 
+def test_ice__moves_under_the_beam_unless_told_not_to(say) -> None:
+    for road in (False, True):
+        still, moving = (
+            shoot([nothing()], shot=exposure(shape_px=(256, 256)), shot_noise=False, ice_noise=True,
+                  ice_motion=which, multislice=road)
+            for which in (False, True)
+        )  # fmt: skip
+        assert np.allclose(contrast_of(still, 0), contrast_of(still, 3), atol=1e-6)
+        k = shells((256, 256), PIXEL_A)
+        first, last = (windowed(contrast_of(moving, index)) for index in (0, 3))
+        kept = []
+        for low in (0.04, 0.10):
+            band = (k >= low) & (k < low + 0.02)
+            kept.append(np.sum((first * last.conj()).real[band]) / np.sum(np.abs(first * last)[band]))
+        say(f"multislice {road}: correlation of frames 15 e/Å² apart is {kept[0]:.2f} at 20 Å, {kept[1]:.2f} at 9 Å")
+        # exp(−(2πk)²·1.1·15/6): 0.77 at 0.05 1/Å, 0.27 at 0.11 1/Å, over the phases' mean of random amplitudes, ~0.79.
+        assert kept[0] > 0.6
+        assert 0.0 < kept[1] < 0.5
+
+
 # -- energy --------------------
 def test_without_a_slit__contrast_is_diluted_the_more_the_thicker_the_ice(say) -> None:
     """The signal over shot noise falls by √(zero-loss share) without energy filter, S-20."""
