@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -51,6 +50,7 @@ class SceneLens:
         self._scene, self._grid = scene, grid
         self._common = self._radial(ice_thickness_A, elastic_share)
         self._kept: tuple[float, Filters] | None = None
+        self._heights: dict[float, F32] = {}
         kx, ky = grid.kx[None, :].astype(np.float64), grid.ky[:, None].astype(np.float64)
         aberrations = scene.lens.aberrations
         self._extra: Reals = np.zeros((1, 1))
@@ -66,14 +66,23 @@ class SceneLens:
         return float(np.round(change_A / step) * step)
 
     def at(self, change_A: float) -> Filters:
-        """Filters at a change of defocus."""
+        """Filters at a change of defocus; those for another one are given up."""
         if self._kept is None or self._kept[0] != change_A:
             self._kept = None
-            self._kept = (change_A, self.made(change_A))
+            self._heights.clear()
+            self._kept = (change_A, self._made(change_A))
         return self._kept[1]
 
-    def made(self, change_A: float) -> Filters:
-        """Filters at a change of defocus, made anew."""
+    def ice_at(self, change_A: float, height_A: float) -> F32:
+        """The filter of ice at a height."""
+        middle = self.at(change_A).ice
+        if height_A == 0.0:
+            return middle
+        if height_A not in self._heights:
+            self._heights[height_A] = self._made(change_A + height_A).ice
+        return self._heights[height_A]
+
+    def _made(self, change_A: float) -> Filters:
         grid, lens = self._grid, self._scene.lens.at(change_A)
         even, odd, ice = (np.empty(grid.half, dtype=np.float32) for _ in range(3))
         matrix = ((1.0, 0.0), (0.0, 1.0)) if lens.aberrations is None else lens.aberrations.magnification
@@ -113,13 +122,13 @@ class SceneLens:
         """
         scene, grid = self._scene, self._grid
         k = grid.radial_1_A
-        lossy: Callable[[float], Reals] = lambda sigma_A: np.exp(-2.0 * (np.pi * sigma_A * k) ** 2)  # noqa: E731
+        blurred = np.exp(-2.0 * (np.pi * scene.loss.sigma_A * k) ** 2)
         common = (
             -2.0
             * phase_per_potential_A(scene.lens.voltage_kV)
             * spread_transfer(scene.sensor.camera, k * grid.pixel_size_A)
         )
-        common = common * (elastic_share + (1.0 - elastic_share) * lossy(scene.loss.sigma_A))
+        common = common * (elastic_share + (1.0 - elastic_share) * blurred)
         power = VITREOUS_ICE.power_1_A(k) * thickness_A / grid.pixel_size_A**2 * grid.n_pixels
         washed = np.sinc(wavelength_A(scene.lens.voltage_kV) * k * k * thickness_A)
         return np.stack([common, np.sqrt(power), washed]).astype(np.float32)
