@@ -159,7 +159,7 @@ SPECIMEN = ColumnGroup(
         ),
         Column("species", "string", "What it is, as the sample names it."),
         Column("conformation_frac", "float32", "Place on the species' conformational series, 0 to 1."),
-        Column("truth_class", "string", "`particle`, or what it is instead: `aggregate`, `broken`, `contamination`."),
+        Column("truth_class", "string", "What it truly is: `particle`, or `aggregate`, `broken`, `contamination`."),
     ),
 )
 PARTICLES = Schema(
