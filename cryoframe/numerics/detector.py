@@ -159,7 +159,7 @@ def counted_events(
     image, shape = checked_expected(expected_e, pixels_to_one)
     n_internal = internal_frames(camera, exposure_s)
     keys = rng.integers(0, 2**64, size=n_internal, dtype=np.uint64)
-    return _internal_frames_events(image, shape, camera, keys)
+    return (centres for _, centres in _internal_frames_events(image, shape, camera, keys))
 
 
 class _Finder:
@@ -200,7 +200,8 @@ def find_events(found: Floats, shape: tuple[int, int], camera: Camera) -> Reals:
 
 def _internal_frames_events(
     image: F32, shape: tuple[int, int], camera: Camera, keys: npt.NDArray[np.uint64]
-) -> Iterator[Reals]:
+) -> Iterator[tuple[int, Reals]]:
+    """Electrons detected in each internal frame and the centroids of the events they make."""
     pixels_to_one = image.shape[0] // shape[0]
     scale = camera.detection_frac / len(keys)
     mean = float(image.sum(dtype=np.float64)) * scale
@@ -220,7 +221,7 @@ def _internal_frames_events(
         n_found = _loops().arrivals(image, highest, scale, key, *laws, pixels_to_one, found)
         if n_found < 0:
             raise InvalidInput(f"more than {room} electrons fell into one internal frame", expected=f"about {mean:.0f}")
-        yield find(found[:n_found])
+        yield n_found, find(found[:n_found])
 
 
 def count_frame(
@@ -286,8 +287,10 @@ def coincidence_curve(
     for i, rate in enumerate(rates[1:], start=1):
         keys = rng.integers(0, 2**64, size=max(1, math.ceil(n_events / (rate * side**2))), dtype=np.uint64)
         flat = np.full((side, side), rate * len(keys) / camera.detection_frac, dtype=np.float32)
-        n = sum(len(centres) for centres in _internal_frames_events(flat, (side, side), camera, keys))
-        counted[i] = n / (len(keys) * side**2)
+        n = np.array([(n_found, len(centres)) for n_found, centres in
+                      _internal_frames_events(flat, (side, side), camera, keys)]).sum(axis=0)  # fmt: skip
+        # Against the electrons that came, not those that should have: only what is lost scatters.
+        counted[i] = rate * n[1] / n[0]
     return CoincidenceCurve(rates, counted)
 
 
