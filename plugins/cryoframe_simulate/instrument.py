@@ -34,6 +34,8 @@ _STATED_BY_PRESET = (
 )
 #: Of scattering outside the usual apertures, as ``numerics.ice.beam_fractions`` states it (assumed there).
 _APERTURE_MEAN_FREE_PATH_A = 17000.0
+#: Counts a pixel and frame beyond which 255 is too little: twelve standard deviations away.
+_MOST_FOR_UINT8 = 120.0
 #: Electrons a coincidence curve is measured with at each rate; 0.1 % of the counts.
 _CURVE_EVENTS = 150_000
 
@@ -57,8 +59,10 @@ def camera_of(params: Params) -> Camera:
             expected=f"one of {', '.join(presets)}",
         )
     camera = presets[params.camera]
-    if params.super_resolution:
-        camera = replace(camera, super_resolution=params.super_resolution)
+    # Expected electrons are those of the sensor's pixels.
+    factor = params.super_resolution if params.shot_noise else 1
+    if factor:
+        camera = replace(camera, super_resolution=factor)
     if params.frame_rate_1_s > 0.0:
         camera = replace(camera, frame_rate_1_s=params.frame_rate_1_s)
     if not params.spread:
@@ -137,9 +141,17 @@ def sensor_of(exposure: Exposure, params: Params, camera: Camera) -> Sensor:
         defects=_defects(params, shape, streams),
         dead_block_px=exposure.trouble.dead_block_px,
         pedestal=pedestal,
-        raw_dtype="uint8" if camera.counting else "float32",
+        raw_dtype=_raw_dtype(exposure, camera),
         curve=_curve(camera, end) if camera.counting and params.coincidence else None,
     )
+
+
+def _raw_dtype(exposure: Exposure, camera: Camera) -> str:
+    """Type of the raw frames: the smallest that holds the counts of bright pixels and hot ones."""
+    if not camera.counting:
+        return "float32"
+    electrons = exposure.dose_per_frame_e_A2 * exposure.trouble.dose_factor * exposure.pixel_size_A**2
+    return "uint8" if electrons / camera.super_resolution**2 <= _MOST_FOR_UINT8 else "uint16"
 
 
 def _end_of_curve(detected_e_px: float) -> float:

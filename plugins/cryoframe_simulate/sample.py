@@ -64,9 +64,10 @@ class Projector:
 
     def __call__(self, index: npt.NDArray[np.int64]) -> F32:
         """Return the patches `(m, n, n)` [1/Å] of these particles."""
-        if self._prepared is None:
-            self._prepared = prepare_volume(self.volume)
-        return particle_projections(self._prepared, self.rotations[index], self.pixel_size_A)
+        prepared = prepare_volume(self.volume) if self._prepared is None else self._prepared
+        # Eight times as large as the map, and of no use once the last particle has been made.
+        self._prepared = None if len(self.rotations) - 1 in index else prepared
+        return particle_projections(prepared, self.rotations[index], self.pixel_size_A)
 
 
 def film_of(exposure: Exposure) -> IceFilm:

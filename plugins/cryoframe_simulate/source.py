@@ -33,7 +33,7 @@ class SimulatedFrames:
     @property
     def shape_px(self) -> tuple[int, int]:
         """`(ny, nx)` as written; with super-resolution twice the sensor's."""
-        return self.frames.scene.shape if self.noiseless else self.frames.shape_px
+        return self.frames.shape_px
 
     @property
     def pixel_size_A(self) -> float | None:

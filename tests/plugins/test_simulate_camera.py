@@ -30,6 +30,21 @@ def test_a_counting_camera__gives_whole_numbers(camera, raw_dtype, share) -> Non
     assert frame.mean() == pytest.approx(5.0 * PIXEL_A**2 * share, rel=0.01)
 
 
+def test_many_counts__take_a_wider_type() -> None:
+    shot = exposure(dose_per_frame_e_A2=100.0, frame_time_s=20.0, n_frames=2)
+    made = shoot(EMPTY, shot=shot)
+    assert made.raw_dtype == "uint16"
+    assert made.movie.source.read_frame(0).mean() == pytest.approx(100.0 * PIXEL_A**2 * 0.87, rel=0.01)
+
+
+def test_expected_electrons__are_those_of_the_sensor_even_with_super_resolution() -> None:
+    made = shoot(seed=3, camera="k3_super", shot_noise=False)
+    plain = shoot(seed=3, camera="k3", shot_noise=False)
+    assert made.movie.shape_px == made.gain.data.shape == (512, 512)
+    assert made.truth.particles == plain.truth.particles
+    assert np.array_equal(made.movie.source.read_frame(0), plain.movie.source.read_frame(0))
+
+
 def test_raw_frames__carry_the_gain_and_lose_it_when_corrected() -> None:
     made = shoot(EMPTY, gain=True, gain_sd_frac=0.1, shot=exposure(dose_per_frame_e_A2=20.0, frame_time_s=4.0))
     raw = np.mean([made.movie.source.read_frame(i) for i in range(4)], axis=0)
