@@ -42,7 +42,7 @@ from cryoframe_simulate.sample import Sample, draw_sample, groups_of
 from cryoframe_simulate.source import SimulatedFrames
 from cryoframe_simulate.streams import Streams
 from cryoframe_simulate.surroundings import Surroundings, draw_surroundings
-from cryoframe_simulate.thick import ThickFrames
+from cryoframe_simulate.thick import ThickFrames, check_size
 from cryoframe_simulate.truth import exposure_truth
 
 #: Cameras that write events.
@@ -56,6 +56,8 @@ def simulate_movies(
     """Draw what is in the exposure; its frames are made as they are read."""
     microscope, camera = microscope_of(params), camera_of(params)
     admit(specimens, exposure, camera)
+    if params.multislice:
+        check_size(specimens, exposure, params.slice_A)
     streams = Streams(ctx.seed, exposure.exposure_id)
     scene = _bare_scene(exposure, params, microscope, streams)
     ctx.report(0, 3, "particles")

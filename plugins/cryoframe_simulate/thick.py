@@ -8,11 +8,12 @@ agrees with the weak-phase road.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from cryoframe import Exposure, Specimen
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import interpolate, multislice
 from cryoframe.numerics.backend import C64, F32, Complexes, Floats, Ints, Reals
@@ -60,6 +61,26 @@ class Slices:
     bears_all: bool = False
 
 
+def check_size(specimens: Sequence[Specimen], exposure: Exposure, slice_A: float) -> None:
+    """Refuse a field whose slices cannot be held, before anything is drawn.
+
+    Raises
+    ------
+    InvalidInput
+        Saying how many slices of which size there would be.
+    """
+    box_px = max((specimen.volume.data.shape[0] for specimen in specimens), default=0)
+    depth_A = exposure.ice_thickness_A / math.cos(math.radians(exposure.stage_tilt_deg))
+    n_slices = math.ceil((depth_A + box_px * exposure.pixel_size_A) / slice_A)
+    ny, nx = (n + max(_MARGIN_PX, box_px) for n in exposure.shape_px)
+    if n_slices * ny * nx > _MOST_VOXELS:
+        raise InvalidInput(
+            f"{n_slices} slices of {ny} × {nx} pixels were asked for",
+            expected=f"at most {_MOST_VOXELS:.0e} pixels in all",
+            remedy="Simulate a smaller field, or raise slice_A.",
+        )
+
+
 def rotated_volume(projector: Projector, prepared: C64, row: int, shift_A: Reals) -> F32:
     """Potential `(n, n, n)` [1/Å²] of a particle in its pose, (z, y, x), moved by (x, y, z) `shift_A`.
 
@@ -97,7 +118,6 @@ class ThickFrames(SceneFrames):
         margin = max([_MARGIN_PX, *(_projector(group.parts[0]).volume.shape[0] for group in scene.particles)])
         self._whole = (good_size(scene.shape[0] + margin), good_size(scene.shape[1] + margin))
         self._n_slices = self._count()
-        self._check_size()
         self._built: list[Slices] | None = None
         self._ice: tuple[int, list[F32]] | None = None
 
@@ -129,15 +149,6 @@ class ThickFrames(SceneFrames):
             expected = expected + lossy * expected_electrons(blurred, incident, 1.0)
         detected: F32 = (expected * np.float32(scene.sensor.camera.detection_frac)).astype(np.float32)
         return detected
-
-    def _check_size(self) -> None:
-        n_voxels = self._n_slices * self._whole[0] * self._whole[1]
-        if n_voxels > _MOST_VOXELS:
-            raise InvalidInput(
-                f"{self._n_slices} slices of {self._whole[0]} × {self._whole[1]} pixels were asked for",
-                expected=f"at most {_MOST_VOXELS:.0e} pixels in all",
-                remedy="Simulate a smaller field, or raise slice_A.",
-            )
 
     def _count(self) -> int:
         scene = self.scene
