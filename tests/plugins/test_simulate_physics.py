@@ -154,7 +154,7 @@ def test_thon_rings__give_the_defocus_back_on_either_camera(camera, say) -> None
     picture = Micrograph("sum", summed(made).astype(np.float32), PIXEL_A, 40.0, False, made.truth.optics)
     fit = estimate_ctf(picture, FitParams(low_A=40.0, high_A=5.0), StageContext(Path("unused")))
     say(
-        f"{camera}: u {fit.defocus_u_A:.0f}, v {fit.defocus_v_A:.0f} Å at {fit.defocus_angle_deg:.1f}°, score {fit.score:.2f}"
+        f"{camera}: u {fit.defocus_u_A:.0f}, v {fit.defocus_v_A:.0f} Å at {fit.defocus_angle_deg:.1f}°, {fit.score:.2f}"
     )
     # CTFFIND's own agreement with CTFFIND3 is 1 % of the defocus (mission); the angle by 5° from 1 % astigmatism on.
     assert abs(fit.defocus_u_A - 13000.0) < 130.0
