@@ -9,6 +9,7 @@ import numpy as np
 
 from cryoframe import Exposure, SimulatedMovie, Specimen, StageContext, Volume
 from cryoframe.numerics import ctf, fourier, projection, rotations
+from cryoframe.numerics.grids import frequency_axes_1_A
 from cryoframe.numerics.lens import phase_per_potential_A
 from cryoframe.testing import phantoms
 from cryoframe_simulate.plugin import Params, simulate_movies
@@ -149,3 +150,19 @@ def peak_of(image: np.ndarray, template: np.ndarray) -> tuple[float, float]:
 def alike(a: np.ndarray, b: np.ndarray) -> float:
     """Correlation coefficient."""
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def spectrum(image: np.ndarray) -> np.ndarray:
+    """Half transform."""
+    return np.fft.rfft2(image)
+
+
+def windowed(image: np.ndarray) -> np.ndarray:
+    """Transform with soft edges: what crosses the edge of the field leaks into every frequency."""
+    return np.fft.rfft2((image - image.mean()) * np.outer(np.hanning(image.shape[0]), np.hanning(image.shape[1])))
+
+
+def shells(shape: tuple[int, int], pixel_size_A: float) -> np.ndarray:
+    """Frequencies [1/Å] of the half transform."""
+    kx, ky = frequency_axes_1_A(shape, pixel_size_A, centred_half=False)
+    return np.hypot(kx, ky)
