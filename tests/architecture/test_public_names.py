@@ -14,14 +14,18 @@ PRODUCTS = {
     "GainReference", "HalfMaps", "Heterogeneity", "LocalResolution", "Mask", "Micrograph", "Movie", "Optics",
     "ParticleStack", "Refinement", "SharpenedMap", "Volume",
 }  # fmt: skip
-SOURCES = {"FrameSource", "MicrographSource"}
+TWIN = {
+    "Exposure", "ExposureTruth", "FadingPart", "Recording", "ReferenceImage", "SimulatedMovie", "Specimen",
+    "SpecimenRequest", "Trouble", "ViewPeak",
+}  # fmt: skip
+SOURCES = {"EventSource", "FrameSource", "MicrographSource"}
 TABLES = {"ClassTable", "CtfTable", "FscTable", "IterationTable", "MotionTable", "ParticleTable", "Table"}
 DECLARATIONS = {"Column", "ColumnGroup", "Convention", "Schema"}
 MACHINERY = {"Bus", "CryoframeError", "Run", "StageContext", "hookimpl"}
 
 
 def test_public_names__are_exactly_those_listed() -> None:
-    assert set(cryoframe.__all__) == PRODUCTS | SOURCES | TABLES | DECLARATIONS | MACHINERY
+    assert set(cryoframe.__all__) == PRODUCTS | TWIN | SOURCES | TABLES | DECLARATIONS | MACHINERY
 
 
 def test_public_names__are_sorted_and_each_resolves() -> None:
