@@ -20,7 +20,7 @@ RESERVE_BYTES = 500 * 10**6
 #: LZW takes so many times the entropy of Poisson counts; an event of an EER file so many bytes.
 LZW, BYTES_EVENT = 1.2, 1.2
 #: CPU seconds of a physical pixel and frame, and of a particle; measured with the stage `physical` on one core.
-SECONDS_PX, SECONDS_PARTICLE, SECONDS_START = 9.0e-8, 0.02, 3.0
+SECONDS_PX, SECONDS_PARTICLE, SECONDS_START = 5.5e-8, 0.02, 5.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ from cryoframe.kernel.plugins import Plugins
 from cryoframe.records import folders
 from cryoframe.twin.checks import Estimate, check_folders, check_room, estimate, same_disk
 from cryoframe.twin.faults import Planned, occurrences
+from cryoframe.twin.growth import Piece
+from cryoframe.twin.hiccups import hiccups_of
+from cryoframe.twin.landing import Arrival, plan_landing
 from cryoframe.twin.plan import Known, make_plan
 from cryoframe.twin.session import SessionConfig
 from cryoframe.twin.shot import Layout, Shot
@@ -86,6 +89,7 @@ def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: 
     make_plan(config)  # what is wrong with it is said before models are opened, which takes its time
     specimens = open_species(config, plugins)
     plan = make_plan(config, _tried(config, params, specimens, plugins))
+    _check_landing(config, plan)
     cost = estimate(config, plan, specimens, n_workers=n_workers)
     check_room(config, cost)
     _check_writers(config, plugins)
@@ -149,6 +153,19 @@ def _tried(
             remedy='Choose a camera that writes events (falcon_4i), or kind = "tiff".',
         )
     return Known(movie.movie.optics.voltage_kV, max(1, movie.movie.shape_px[0] // exposure.shape_px[0]))
+
+
+def _check_landing(config: SessionConfig, plan: tuple[Planned, ...]) -> None:
+    """Plan the landing of empty files: hiccups that cannot be, and names that collide, are refused now."""
+    layout, hiccups = layout_of(config, plan[0].shot), hiccups_of(config.landing)
+    arrivals = [
+        Arrival(planned.shot.exposure_id, float(planned.shot.number), Piece(layout.movie_path(planned.shot), b"\0" * 8))
+        for planned in plan
+    ]
+    try:
+        plan_landing(arrivals, hiccups, config.seed)
+    except InvalidInput as error:
+        raise ConfigError(f"[landing]: {error.what}", expected=error.expected, remedy=error.remedy) from error
 
 
 def staging_of(config: SessionConfig) -> Path:

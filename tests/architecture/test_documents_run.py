@@ -129,7 +129,11 @@ def test_the_help_in_the_readme__is_the_programs_own() -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.toml")), ids=lambda path: str(path.relative_to(EXAMPLES)))
 def test_an_example_configuration__is_understood(path: Path) -> None:
     content = tomllib.loads(path.read_text(encoding="utf-8"))
-    if "project" not in content:
+    if "session" in content:
+        from cryoframe.twin import session
+
+        assert all(one.file is None or one.file.is_file() for one in session.load(path).specimens)
+    elif "project" not in content:
         from cryoframe.kernel import config
 
         assert config.load(path).stages

@@ -1,0 +1,145 @@
+"""``cryoframe simulate`` and ``cryoframe score`` as people and programs use them: words, codes, nothing half made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import Cli
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "twin"))
+from session_world import STAGE
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[str | Path]:
+    """The words that name a quick stage and a specimen it reads."""
+    (tmp_path / "quick_stage.py").write_text(STAGE, encoding="utf-8")
+    (tmp_path / "thing.quick").touch()
+    small = ["image.shape_px=[64, 96]", "image.n_frames=5", "image.pixel_size_A=4.0", "simulate.use=quick_stage"]
+    words = [word for pair in small for word in ("--set", pair)]
+    return ["simulate", "thing.quick", "--plugin-file", "quick_stage.py", "--workers", "1", *words]
+
+
+def test_models_alone__are_a_session_whose_truth_scores_itself(
+    cli: Cli, models: list[str | Path], tmp_path: Path
+) -> None:
+    done = cli(*models, "--movies", "3", "--out", "out", "--truth", "truth", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["n_made"], said["n_particles"]) == (3, 18)
+    assert "movies 3/3" in done.stderr
+    assert len(list((tmp_path / "out").rglob("*_fractions.tiff"))) == 3
+    assert len(list((tmp_path / "out").rglob("*.xml"))) >= 3
+    score = cli("score", "truth/particles.star", "truth/micrographs.star", "--truth", "truth", "--json")
+    assert score.returncode == 0, score.stderr
+    rows = {row["quantity"]: row["value"] for row in json.loads(score.stdout)["rows"]}
+    assert rows["recall within 0.25 diameter"] == rows["precision within 0.25 diameter"] == 1.0
+    assert rows["pose_angle_deg"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_dry_run__says_what_it_takes_and_makes_nothing(cli: Cli, models: list[str | Path], tmp_path: Path) -> None:
+    done = cli(*models, "--movies", "100", "--out", "out", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["n_movies"] == 100
+    assert said["disk_GB"] > 0 < said["wall_s"]
+    assert said["particles"] == pytest.approx(100 * said["particles_per_movie"])
+    assert said["species"][0]["name"] == "thing"
+    assert not (tmp_path / "out").exists()
+    plain = cli(*models, "--movies", "100", "--out", "out", "--dry-run")
+    assert "particles expected" in plain.stdout
+    assert "nothing was made" in plain.stdout
+
+
+def test_the_catalogue__lists_every_fault(cli: Cli) -> None:
+    rows = json.loads(cli("simulate", "--faults", "--json").stdout)
+    assert {"gain_flipped", "slit_lost", "truncated_file"} <= {row["name"] for row in rows}
+    assert all(row["what"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--out", "out", "--truth", "out/truth"], "lies inside the session's folder"),
+        (["--set", "image.dose_e_A2=9000"], "dose_e_A2 = 9000.0 was set"),
+        (["--set", "image.n_frame=9"], "did you mean 'n_frames'"),
+        (["--set", "n_frames=9"], "SECTION.KEY=VALUE"),
+        (["--set", "specimen.name=9"], "is a list"),
+        (["--fault", "stage_jmp"], "did you mean 'stage_jump'"),
+        (["--fault", "stage_jump@30-40"], "30 to 40 of 24"),
+        (["--fault", "stage_jump=much"], "'much' is no number"),
+        (["--movies", "-1"], "n_movies = -1"),
+        (["--set", "image.shape_px=[16384, 16384]", "--set", "image.n_frames=400", "--movies", "90000"], "GB free"),
+        (["--picture", "nowhere/p.png"], "there is no folder"),
+        (["--set", "landing.rates={stalled=2.0}"], "stalled = 2.0"),
+        (["--set", "landing.rates={moved_folder=1.0}", "--layout", "flat"], "a sub-folder"),
+    ],
+)
+def test_what_cannot_be__is_said_before_anything_is_made(
+    cli: Cli, models: list[str | Path], tmp_path: Path, words: list[str], expected: str
+) -> None:
+    before = {path.name for path in tmp_path.iterdir()}
+    done = cli(*models, *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} - before <= {"__pycache__"}
+
+
+def test_nothing_named_or_too_much__is_an_error(cli: Cli, tmp_path: Path) -> None:
+    assert "nothing to simulate is named" in cli("simulate").stderr
+    (tmp_path / "a.toml").touch()
+    assert "a session and models" in cli("simulate", "a.toml", "b.cif").stderr
+    assert "a.toml" in cli("simulate", "a.toml", "--dry-run").stderr or cli("simulate", "a.toml").returncode == 2
+
+
+def test_an_unknown_preset__is_refused_with_the_nearest(cli: Cli, tmp_path: Path, repository: Path) -> None:
+    model = repository / "cryoframe" / "cli" / "demo_data" / "5a1a.cif.gz"
+    done = cli("simulate", model, "--preset", "krios_g33", "--set", "image.pixel_size_A=6.0", "--out", "out")
+    assert done.returncode == 2
+    assert "did you mean 'krios_g3'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_session_that_is_done__is_not_written_over_but_resumed(
+    cli: Cli, models: list[str | Path], tmp_path: Path
+) -> None:
+    words = [*models, "--movies", "1", "--out", "out", "--truth", "truth", "--quiet"]
+    assert cli(*words).returncode == 0
+    movie = next((tmp_path / "out").rglob("*_fractions.tiff"))
+    before = movie.stat()
+    again = cli(*words)
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+    assert cli(*words, "--resume").returncode == 0
+    assert (movie.stat().st_ino, movie.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_live__lands_in_its_own_time_with_what_may_happen_on_the_way(
+    cli: Cli, models: list[str | Path], tmp_path: Path
+) -> None:
+    landing = ["--set", "landing.rates={missing_side_car=1.0}"]
+    live = ["--live", "--rate", "500", "--speed", "50", "--out", "out", "--truth", "truth", "--json", "--quiet"]
+    done = cli(*models, "--movies", "3", *landing, *live)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["finished"]
+    assert said["n_made"] == 3
+    assert not list((tmp_path / "out").rglob("Data/*.xml"))
+    faults = json.loads((tmp_path / "truth" / "faults.json").read_text())
+    assert {one["kind"] for one in faults["landing"]} == {"missing_side_car"}
+
+
+def test_score__refuses_what_is_no_truth_and_what_says_nothing(
+    cli: Cli, models: list[str | Path], tmp_path: Path
+) -> None:
+    assert "no truth folder" in cli("score", "out", "--truth", "out").stderr
+    assert cli(*models, "--movies", "1", "--out", "out", "--truth", "truth", "--quiet").returncode == 0
+    (tmp_path / "notes.txt").touch()
+    assert "says nothing of exposures" in cli("score", "notes.txt", "--truth", "truth").stderr
+    other = cli("score", "nothing_here", "--truth", "truth")
+    assert other.returncode == 2
+    assert "Traceback" not in other.stderr
