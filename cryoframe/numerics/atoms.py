@@ -12,8 +12,8 @@ from cryoframe.numerics.grids import frequencies_1_A
 
 _REACH_SIGMA = 4.5
 _LARGEST_FINE_PX = 512
-_LARGEST_MIDDLE_PX = 600
-#: Atoms of equal kind whose B-factors agree to this [Å²] share their Gaussians: no more than 0.5 % of the amplitude at 1.1 Å.
+_LARGEST_MIDDLE_PX = 512
+#: Atoms of equal kind whose B-factors agree to this [Å²] share Gaussians; half of it is 0.5 % at 1.1 Å.
 _B_BIN_A2 = 0.05
 
 

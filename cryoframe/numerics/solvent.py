@@ -17,8 +17,9 @@ from cryoframe.numerics.ice import VITREOUS_ICE
 
 #: Half a molecule's sphere on a voxel counts as inside; below it, rounding of the transform does not.
 _TOUCHES = 0.5
-#: The space is found on voxels no larger than this, whatever the voxel of the map.
+#: The space is found on voxels no larger than this, whatever the voxel of the map, but in boxes no larger than that.
 _SPACE_VOXEL_A = 1.0
+_LARGEST_SPACE_PX = 384
 
 
 def _near(inside: Bools, reach_A: float, pixel_size_A: float) -> Bools:
@@ -113,8 +114,9 @@ def displaced_ice(
 ) -> F32:
     """Potential of the ice that a molecule takes the place of, on any voxel: what its own is to be lessened by.
 
-    The molecule's space is found on voxels of 1 Å or a little less and brought to the grid by its transform, so that
-    coarse maps hold its part within their Nyquist frequency and nothing folded back.
+    The molecule's space is found on voxels of 1 Å or a little less (1/384 of the box where that is more) and brought
+    to the grid by its transform, so that coarse maps hold its part within their Nyquist frequency and nothing folded
+    back.
 
     Parameters
     ----------
@@ -135,7 +137,7 @@ def displaced_ice(
     """
     if n < 2 or n % 2 or not pixel_size_A > 0:
         raise InvalidInput(f"a box of {n} px of {pixel_size_A} Å was given", expected="an even box, positive voxels")
-    n_space = good_size(int(np.ceil(n * pixel_size_A / _SPACE_VOXEL_A)))
+    n_space = min(good_size(int(np.ceil(n * pixel_size_A / _SPACE_VOXEL_A))), _LARGEST_SPACE_PX)
     voxel_A = n * pixel_size_A / n_space
     space = molecular_space(positions_A, n=n_space, pixel_size_A=voxel_A)
     ice = -displace_solvent(

@@ -24,7 +24,7 @@ _FIRST_BYTES = 1 << 16
 #: Free space between the outermost atom and the box: atoms' own width, the softened border of the ice, and some.
 _MARGIN_A = 8.0
 _ATOM_RADIUS_A = 1.7
-_LARGEST_BOX_PX = 768
+_LARGEST_BOX_PX = 512
 #: A polymer's residue has five heavy atoms or more; a trace of one atom each has no mass to speak of.
 _LEAST_ATOMS = 3.5
 
@@ -82,6 +82,12 @@ def _conformations(path: Path, request: SpecimenRequest, hinge: Hinge | None) ->
     # Whatever the potential holds, the mass is that of the whole molecule.
     structure = with_hydrogens(structure)
     still = build_atoms(structure, request.assembly, path)
+    if not np.any(~still.water & ~still.hydrogen & (still.occupancies > 0)):
+        raise InvalidInput(
+            f"{path.name} holds nothing but water, hydrogens or atoms of no occupancy",
+            expected="atoms of a molecule",
+            remedy="Give the model of a molecule, or correct the occupancies.",
+        )
     turn, middle = placement(still.select(~still.water & ~still.hydrogen), request.symmetry)
     _check_residues(still, request.without_residues)
     placed = []
@@ -93,9 +99,9 @@ def _conformations(path: Path, request: SpecimenRequest, hinge: Hinge | None) ->
         atoms = atoms.select(~np.isin(atoms.residues, [name.upper() for name in request.without_residues]))
         mass_kDa = atoms.select(~atoms.water).mass_kDa
         atoms = atoms.select((~atoms.water | request.water) & (~atoms.hydrogen | request.hydrogen))
-        if not len(atoms.kinds):
+        if not len(atoms.kinds) or not mass_kDa > 0.0:
             raise InvalidInput(
-                f"nothing is left of {path.name}", expected="atoms", remedy="Take fewer residues away, or keep water."
+                f"nothing is left of {path.name}", expected="atoms of a molecule", remedy="Take fewer residues away."
             )
         placed.append(_Placed(atoms, (atoms.positions_A - middle) @ turn.T, mass_kDa, place))
     return placed
@@ -188,20 +194,15 @@ def _fading_groups(atoms: Atoms) -> list[tuple[NDArray[np.bool_], float, float]]
 def _rendered(
     item: _Placed, chosen: NDArray[np.bool_], n: int, pixel_size_A: float, b_factor_A2: float
 ) -> NDArray[np.float32]:
-    """Potential in vacuum of the chosen atoms; computed in no larger a box than they need."""
+    """Potential in vacuum of the chosen atoms."""
     atoms, positions_A = item.atoms.select(chosen), item.positions_A[chosen]
     b_factors_A2 = atoms.b_factors_A2 if b_factor_A2 < 0 else np.full(len(atoms.kinds), b_factor_A2)
-    # By all atoms, so that parts are cut alike and add up.
-    reach_A = float(np.abs(item.positions_A).max()) + _MARGIN_A
-    n_tight = min(n, good_size(int(np.ceil(2.0 * reach_A / pixel_size_A))))
-    data = potential(
+    return potential(
         positions_A,
         atoms.kinds,
         (atoms.heights_A, atoms.widths_A2),
         b_factors_A2=b_factors_A2,
-        n=n_tight,
+        n=n,
         pixel_size_A=pixel_size_A,
         occupancies=atoms.occupancies,
     )
-    before = n // 2 - n_tight // 2
-    return np.pad(data, (before, n - n_tight - before))

@@ -17,8 +17,10 @@ from cryoframe.formats.paths import open_regular
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LARGEST_BYTES = 1 << 30
+_LARGEST_BYTES = 1 << 29
+_MOST_ATOMS = 4_000_000
 _FARTHEST_A = 1e5
+_LARGEST_OCCUPANCY = 2.0
 _N_FIRST_LINES = 200
 _PDB_RECORDS = {"HEADER", "TITLE", "COMPND", "CRYST1", "MODEL", "ATOM", "HETATM", "REMARK"}
 
@@ -175,13 +177,14 @@ def build_atoms(structure: Any, assembly: str, path: Path) -> Atoms:
     numbers = (atoms.positions_A, atoms.b_factors_A2, atoms.occupancies)
     finite = [np.isfinite(values).reshape(len(values), -1).all(axis=1) for values in numbers]
     bad = ~np.logical_and.reduce(finite) | (np.abs(atoms.positions_A).max(axis=1) > _FARTHEST_A)
+    bad |= (atoms.occupancies < 0.0) | (atoms.occupancies > _LARGEST_OCCUPANCY)
     if bad.any():
         first = int(np.argmax(bad))
         raise Corrupt(
             f"{np.count_nonzero(bad)} atoms have no usable position, B-factor or occupancy, the first "
             f"{atoms.residues[first]} {atoms.names[first]}",
             path=path,
-            expected="finite numbers",
+            expected=f"finite numbers, occupancies of 0 to {_LARGEST_OCCUPANCY:g}",
             remedy="Remove or correct these atoms.",
         )
     return atoms
@@ -198,6 +201,14 @@ def _assembled(structure: Any, assembly: str, path: Path) -> Any:
             f"{path.name} has no assembly '{assembly}'{nearest(assembly, known)}",
             expected=f"one of {', '.join(known) or 'none'}",
             remedy="Set assembly to one of these, or leave it empty to take the atoms as deposited.",
+        )
+    n_copies = sum(len(part.operators) for part in known[assembly].generators)
+    if n_copies * structure[0].count_atom_sites() > _MOST_ATOMS:
+        raise Refused(
+            f"assembly '{assembly}' is {n_copies} copies of up to {structure[0].count_atom_sites()} atoms",
+            path=path,
+            expected=f"at most {_MOST_ATOMS} atoms",
+            remedy="Choose a smaller assembly.",
         )
     return gemmi.make_assembly(known[assembly], structure[0], gemmi.HowToNameCopiedChain.AddNumber)
 

@@ -18,7 +18,7 @@ from cryoframe.numerics.map_potential import PROTEIN_A3_DA, MapPotential, potent
 from cryoframe.numerics.resample import resample_volume
 from cryoframe.numerics.symmetry import symmetrise
 
-_LARGEST_BOX_PX = 768
+_LARGEST_BOX_PX = 512
 _MARGIN_A = 10.0
 #: A map of that symmetry equals its average but for noise and interpolation.
 _LEAST_LIKENESS = 0.8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_bad_requests__are_refused_before_the_work(models):
     cases = [
         ({"pixel_size_A": float("nan")}, "pixel_size_A"),
         ({"pixel_size_A": 0.01}, "pixel_size_A"),
-        ({"pixel_size_A": 0.2}, "at most 768 px"),
+        ({"pixel_size_A": 0.2}, "at most 512 px"),
         ({"box_px": 20}, "to turn in"),
         ({"box_px": 101}, "even number"),
         ({"assembly": "9"}, "no assembly '9'"),
@@ -316,3 +317,59 @@ def test_apoferritin_in_a_large_box__is_made_in_time(models, say):
     spent_s = time.process_time() - start
     say(f"24-mer of {found.mass_kDa:.0f} kDa, 256 px of 1 Å: {spent_s:.1f} CPU-s")
     assert spent_s < 20.0
+
+
+def test_a_coarse_map__is_the_fine_one_with_its_high_frequencies_cut(models, say):
+    fine, coarse = (
+        one(models / APOFERRITIN, assembly="", pixel_size_A=pixel, box_px=box) for pixel, box in ((1.25, 80), (2.5, 40))
+    )
+    cropped = fourier.fourier_crop(fine.volume.data, (40, 40, 40), origin="centre")
+    k = grids.frequencies_1_A((40, 40, 40), 2.5)
+    one_ft, other_ft = (fourier.fft3_centred(item)[k < 0.19] for item in (coarse.volume.data, cropped))
+    left = float(np.linalg.norm(one_ft - other_ft) / np.linalg.norm(other_ft))
+    say(f"7A4M chain at 2.5 Å against its transform at 1.25 Å cut: {left:.4f} of the amplitude differs")
+    # Nothing is folded back; what differs is the space of the molecule, found on voxels of two sizes.
+    assert left < 0.03
+    bare = [
+        one(models / APOFERRITIN, assembly="", pixel_size_A=pixel, box_px=box, solvent=False).volume.data
+        for pixel, box in ((1.25, 80), (2.5, 40))
+    ]
+    cropped = fourier.fourier_crop(bare[0], (40, 40, 40), origin="centre")
+    one_ft, other_ft = (fourier.fft3_centred(item)[k < 0.19] for item in (bare[1], cropped))
+    assert float(np.linalg.norm(one_ft - other_ft) / np.linalg.norm(other_ft)) < 2e-3
+
+
+def test_a_large_box_of_coarse_voxels__does_not_ask_for_the_memory_of_fine_ones(models):
+    tracemalloc.start()
+    found = one(models / CHANNEL, pixel_size_A=12.0, box_px=100)
+    peak_GB = tracemalloc.get_traced_memory()[1] / 1e9
+    tracemalloc.stop()
+    assert found.volume.data.shape == (100, 100, 100)
+    assert peak_GB < 1.5
+
+
+def test_water_alone_and_absurd_occupancies__are_refused(models, tmp_path):
+    water = tmp_path / "water.pdb"
+    tail = f"{1.0:8.3f}{2.0:8.3f}{3.0:8.3f}"
+    water.write_text(f"HETATM    1  O   HOH A   1    {tail}  1.00 20.00           O\nEND\n")
+    with pytest.raises(InvalidInput, match="nothing but water"):
+        specimens(water, water=True)
+    ligand = tmp_path / "ligand.pdb"
+    ligand.write_text(f"HETATM    1  C1  LIG A   1    {tail}  1.00 20.00           C\nEND\n")
+    with pytest.raises(InvalidInput, match="nothing is left"):
+        specimens(ligand, without_residues=("LIG",))
+    for occupancy in ("-1.00", "50.00"):
+        bad = tmp_path / "bad.pdb"
+        bad.write_text(f"HETATM    1  C1  LIG A   1    {tail} {occupancy:>5} 20.00           C\nEND\n")
+        with pytest.raises(CryoframeError, match="occupancy"):
+            specimens(bad)
+    unknown = tmp_path / "unknown.pdb"
+    unknown.write_text(f"HETATM    1  XX  LIG A   1    {tail}  1.00 20.00           X\nEND\n")
+    with pytest.raises(CryoframeError, match="scattering factor"):
+        specimens(unknown)
+
+
+def test_assemblies_beyond_all_measure__are_refused_before_they_are_built(models, monkeypatch):
+    monkeypatch.setattr("cryoframe_model.structure._MOST_ATOMS", 10_000)
+    with pytest.raises(Refused, match="24 copies"):
+        specimens(models / APOFERRITIN)
