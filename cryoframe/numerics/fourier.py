@@ -7,7 +7,7 @@ transforms are not scaled, inverse ones are divided by the number of voxels. flo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import EllipsisType, ModuleType
 from typing import Literal
 
@@ -53,7 +53,7 @@ def irfft2(ft: Complexes, shape: Sequence[int], *, n_threads: int = 1) -> Floats
     return irfftn(ft, shape, n_threads=n_threads)
 
 
-def add_irfft2(image: F32, ft: C64, *, weight: F32 | None = None) -> None:
+def add_irfft2(image: F32, ft: C64, *, weight: Callable[[slice], F32] | None = None) -> None:
     """Add the inverse of :func:`rfft2` to `image`, which allocates nothing of its size; host arrays only.
 
     Parameters
@@ -63,14 +63,17 @@ def add_irfft2(image: F32, ft: C64, *, weight: F32 | None = None) -> None:
     ft
         `(ny, nx//2+1)`; used up.
     weight
-        `(ny, nx)` factor on the result.
+        Gives the factor `(m, nx)` on some rows of the result; rows where it is 0 cost little.
     """
     half = scipy.fft.ifft(ft, axis=0, overwrite_x=True)
     for first in range(0, len(image), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
+        factor = None if weight is None else weight(rows)
+        if factor is not None and not factor.any():
+            continue
         lines = scipy.fft.irfft(half[rows], n=image.shape[1], axis=1)
-        if weight is not None:
-            lines *= weight[rows]
+        if factor is not None:
+            lines *= factor
         image[rows] += lines
 
 

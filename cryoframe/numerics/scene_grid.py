@@ -110,6 +110,14 @@ class SceneGrid:
         """Part of the grid that is the frame; a view."""
         return image[: self.shape[0], : self.shape[1]]
 
+    def mirrored(self, image: F32) -> F32:
+        """Image of the frame laid on the grid and mirrored at its edges on either half of the margin: no step there."""
+        spans = [(whole - n, n) for whole, n in zip(self.whole, image.shape, strict=True)]
+        pads = [(spare // 2, spare - spare // 2) for spare, _ in spans]
+        laid = np.pad(image, pads, mode="symmetric")
+        shifted: F32 = np.roll(laid, [-before for before, _ in pads], axis=(0, 1)).astype(np.float32, copy=False)
+        return shifted
+
     def wide(self, image: F32, fill: float = 0.0) -> F32:
         """Image of the frame laid on the grid, `fill` beyond."""
         laid: F32 = np.full(self.whole, fill, dtype=np.float32)

@@ -54,7 +54,9 @@ class MovingIce:
         self._at = _NOT_BEGUN
 
     def mean(self, index: int) -> C64:
-        """Mean of the ice during a frame, `(ny, nx//2+1)`; overwritten by the next call."""
+        """Mean of the ice during a frame, `(ny, nx//2+1)`; overwritten when another frame is asked for."""
+        if index == self._at - 1:
+            return self._mean
         if index < self._at or self._at == _NOT_BEGUN:
             loops().start_ice(self._state, self._key(0), self._normal)
             self._at = 0

@@ -72,7 +72,7 @@ def depth_fields(scene: Scene, grid: SceneGrid) -> list[DepthField]:
         flat = not odd.any()
         fields.append(DepthField(_transform(even), _NONE if flat else _transform(odd), lifetime, rate))
     if scene.support is not None:
-        fields.append(DepthField(_transform(grid.wide(scene.support)), _NONE, bears_all=True))
+        fields.append(DepthField(_transform(grid.mirrored(scene.support)), _NONE, bears_all=True))
     return fields
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class SceneContrast:
         centre = (0.5 * scene.extent_A[1], 0.5 * scene.extent_A[0])
         self._whole_A: Reals = scene.displacement_A(*centre)
         self._streak_A = scene.streak_A(*centre)
-        self._layers: list[tuple[float, F32 | None]] = []
+        self._layers: list[_Layer] = []
         self._ice: MovingIce | None = None
         if scene.effects.ice and thickness > 0.0:
             self._layers = _layers(scene, grid, np.sqrt(path / thickness))
@@ -58,15 +59,21 @@ class SceneContrast:
         self._image.fill(0.0)
         total = self._particles(index, self._lens.at(change))
         if self._ice is not None:
-            ice = self._ice.mean(index)
-            for height, weight in self._layers:
-                seen = self._lens.ice_at(change, height)
-                if weight is None:
-                    loops().add_product(total, ice, seen)
-                else:
-                    self._add_moved(loops().product(self._layer, ice, seen), index, weight)
-        self._add_moved(total, index)
+            self._add_ice(self._ice.mean(index), total, index, change)
+        self._move(total, index)
+        add_irfft2(self._image, total)
         return self._warped(self._image, index)
+
+    def _add_ice(self, ice: C64, total: C64, index: int, change_A: float) -> None:
+        """Add even ice to the half transform `total`, uneven ice to the image."""
+        if self._layers[0].amplitude is None:
+            loops().add_product(total, ice, self._lens.at(change_A).ice)
+            return
+        moved = ice.copy()
+        self._move(moved, index)
+        for layer in self._layers:
+            seen = loops().product(self._layer, moved, self._lens.ice_at(change_A, layer.height_A))
+            add_irfft2(self._image, seen, weight=layer.weight)
 
     def _particles(self, index: int, filters: Filters) -> C64:
         """Half transform of what is in the ice; overwritten by the next call."""
@@ -80,15 +87,14 @@ class SceneContrast:
             loops().add_part(self._total, *sides, grid.kx, grid.ky, left, scale)
         return self._total
 
-    def _add_moved(self, total: C64, index: int, weight: F32 | None = None) -> None:
-        """Add the image of a half transform, moved and blurred as the field's centre; the transform is used up."""
+    def _move(self, total: C64, index: int) -> None:
+        """Move and blur a half transform as the field's centre, in place, with the odd aberrations."""
         grid = self._grid
         if self._lens.factor is not None:
             total *= self._lens.factor
         streak = self._streak_A[index] if self._scene.effects.blur else np.zeros(2)
         ramp_x, ramp_y = grid.ramps(self._whole_A[index])
         loops().move(total, ramp_x, ramp_y, grid.kx, grid.ky, np.float32(streak[0]), np.float32(streak[1]))
-        add_irfft2(self._image, total, weight=weight)
 
     def _warped(self, image: F32, index: int) -> F32:
         """Image with what each place moves more than the centre."""
@@ -108,27 +114,41 @@ class SceneContrast:
         return local
 
 
-def _layers(scene: Scene, grid: SceneGrid, amplitude: Reals) -> list[tuple[float, F32 | None]]:
-    """Heights [Å] that filters of the ice are made for, and the weight of each over the grid; None for 1 everywhere.
+@dataclass(frozen=True)
+class _Layer:
+    """Ice seen with the filter of one height: everywhere in the same strength where `amplitude` is None.
 
-    `amplitude` is that of the ice on the lattice of the grid.
+    `place` is the number of the nearest layers at each pixel, None where there is one layer.
     """
+
+    height_A: float
+    amplitude: F32 | None
+    place: F32 | None = None
+    number: int = 0
+
+    def weight(self, rows: slice) -> F32:
+        """Factor on some rows; amplitudes fade from the filter of one height into that of the next."""
+        strength: F32 = np.ones((1, 1), dtype=np.float32) if self.amplitude is None else self.amplitude[rows]
+        if self.place is None:
+            return strength
+        near = np.maximum(np.float32(1.0) - np.abs(self.place[rows] - np.float32(self.number)), np.float32(0.0))
+        faded: F32 = near * strength
+        return faded
+
+
+def _layers(scene: Scene, grid: SceneGrid, amplitude: Reals) -> list[_Layer]:
+    """Heights that filters of the ice are made for; `amplitude` is that of the ice on the lattice of the grid."""
     height = scene.height_A(grid.whole)
     highest = float(np.abs(height).max())
     apart = slab_thickness_A(_LAYER_RESOLUTION_A, scene.lens.voltage_kV)
     n_side = min(math.ceil(highest / apart - 0.5), _MOST_LAYERS // 2)
-    even = scene.ice_amount is None and float(np.abs(amplitude - 1.0).max()) < _EVEN
-    if n_side == 0 and even:
-        return [(0.0, None)]
-    weight = on_pixels(amplitude, grid.whole)
+    if n_side == 0 and scene.ice_amount is None and float(np.abs(amplitude - 1.0).max()) < _EVEN:
+        return [_Layer(0.0, None)]
+    strength = on_pixels(amplitude, grid.whole)
     if scene.ice_amount is not None:
-        grid.crop(weight)[...] *= np.sqrt(scene.ice_amount)
+        grid.crop(strength)[...] *= np.sqrt(scene.ice_amount)
     if n_side == 0:
-        return [(0.0, weight)]
+        return [_Layer(0.0, strength)]
     apart = highest / n_side
     place = on_pixels(height / apart, grid.whole)
-    # Amplitudes fade from the filter of one height into that of the next.
-    return [
-        (number * apart, np.maximum(np.float32(1.0) - np.abs(place - np.float32(number)), np.float32(0.0)) * weight)
-        for number in range(-n_side, n_side + 1)
-    ]
+    return [_Layer(number * apart, strength, place, number) for number in range(-n_side, n_side + 1)]
