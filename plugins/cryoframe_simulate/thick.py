@@ -21,7 +21,7 @@ from cryoframe.numerics.damage import signal_left, temperature_factor
 from cryoframe.numerics.detector_response import spread_transfer
 from cryoframe.numerics.exposure import delocalised, expected_electrons
 from cryoframe.numerics.field import beam_path_A
-from cryoframe.numerics.fourier import good_size, ifft3_centred, irfft2, rfft2
+from cryoframe.numerics.fourier import ifft3_centred, irfft2, rfft2
 from cryoframe.numerics.grids import frequencies_1_A, frequency_axes_1_A
 from cryoframe.numerics.ice import amorphous_projection, ice_memory, moved_ice, pixel_positions_A
 from cryoframe.numerics.motion_model import blur_transfer
@@ -29,6 +29,7 @@ from cryoframe.numerics.noise import generator
 from cryoframe.numerics.projection import prepare_volume
 from cryoframe.numerics.scene import FadingPatches, ParticleGroup, Scene, stream_names
 from cryoframe.numerics.scene_frames import SceneFrames
+from cryoframe.numerics.scene_grid import SceneGrid
 from cryoframe.numerics.warp import warp
 from cryoframe_simulate.sample import Projector
 
@@ -116,7 +117,8 @@ class ThickFrames(SceneFrames):
         self._slice_A = slice_A
         self._planes = 2 * max(0, round(0.5 * (slice_A / scene.pixel_size_A - 1.0))) + 1
         margin = max([_MARGIN_PX, *(_projector(group.parts[0]).volume.shape[0] for group in scene.particles)])
-        self._whole = (good_size(scene.shape[0] + margin), good_size(scene.shape[1] + margin))
+        self._wide = SceneGrid(scene.shape, scene.pixel_size_A, margin)
+        self._whole = self._wide.whole
         self._n_slices = self._count()
         self._built: list[Slices] | None = None
         self._ice: tuple[int, list[F32]] | None = None
@@ -229,7 +231,7 @@ class ThickFrames(SceneFrames):
             yield Slices(potential, lifetime, rate)
         if scene.support is not None:
             support = np.zeros((self._n_slices, *self._whole), dtype=np.float32)
-            support[self._n_slices // 2, : scene.shape[0], : scene.shape[1]] = scene.support
+            support[self._n_slices // 2] = self._wide.mirrored(scene.support)
             yield Slices(support, bears_all=True)
 
     def _add(self, slices: F32, group: ParticleGroup, part: FadingPatches) -> None:

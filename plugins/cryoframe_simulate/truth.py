@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from cryoframe.data.ids import particle_id
 from cryoframe.numerics.backend import F32, Reals
 from cryoframe.numerics.field import beam_path_A
 from cryoframe.numerics.ice import zero_loss_frac
+from cryoframe.numerics.lens import phase_per_potential_A
 from cryoframe.numerics.scene import Scene
 from cryoframe.numerics.scene_frames import SceneFrames
 from cryoframe_simulate.instrument import magnification_of
@@ -92,6 +94,24 @@ def motion_table(scene: Scene, n_places: int) -> MotionTable:
     )
 
 
+def mean_contrast(specimens: Sequence[Specimen], sample: Sample, scene: Scene) -> float:
+    """Mean of I/I₀ − 1 over the field: what amplitude contrast takes from the beam, −2·γλ·w times the mean potential.
+
+    Particles across the edges of the field are taken as wholly in where their centres are.
+    """
+    field, (extent_y, extent_x) = sample.field, scene.extent_A
+    inside = (field.x_A >= 0.0) & (field.y_A >= 0.0) & (field.x_A < extent_x) & (field.y_A < extent_y)
+    total_A = 0.0
+    for kind, specimen in enumerate(specimens):
+        n = int(np.count_nonzero(inside & (field.species == kind)))
+        for volume in (specimen.volume, *(part.volume for part in specimen.fading)) if n else ():
+            total_A += n * float(volume.data.sum(dtype=np.float64)) * volume.pixel_size_A**3
+    mean_1_A = total_A / (extent_y * extent_x)
+    if scene.support is not None:
+        mean_1_A += float(scene.support.mean(dtype=np.float64))
+    return -2.0 * phase_per_potential_A(scene.lens.voltage_kV) * scene.lens.amplitude_contrast * mean_1_A
+
+
 def exposure_truth(
     specimens: Sequence[Specimen],
     exposure: Exposure,
@@ -104,6 +124,7 @@ def exposure_truth(
 ) -> ExposureTruth:
     """Gather what is true of an exposure."""
     scene = frames.scene
+    contrast = mean_contrast(specimens, sample, scene)
     thickness, support = _maps(exposure, sample, surroundings, scene, params)
     path_free_A = scene.loss.mean_free_path_A
     return ExposureTruth(
@@ -116,7 +137,7 @@ def exposure_truth(
         grid_A=params.grid_A,
         zero_loss_frac=float(zero_loss_frac(thickness, path_free_A).mean()) if params.inelastic else 1.0,
         incident_e_px=float(scene.incident_e_px().mean()),
-        recorded_e_px=frames.recorded_e_px,
+        recorded_e_px=frames.recorded_e_px * (math.exp(contrast) if params.multislice else 1.0 + contrast),
         coincidence_loss_frac=frames.coincidence_loss_frac,
         magnification=magnification_of(params),
         seed=scene.seed,

@@ -289,3 +289,7 @@ def test_carbon__is_where_the_hole_is_not() -> None:
     image = contrast_of(made)
     dark = image[256, 450:].mean()
     assert dark < image[256, 100:180].mean() - 0.05
+    counted = shoot(seed=3, shot=shot, support=True)
+    # Amplitude contrast takes electrons away: 10 % of the phase, on either side of the unscattered beam.
+    assert counted.truth.recorded_e_px < 0.93 * 5.0 * PIXEL_A**2 * 0.87
+    assert summed(counted).mean() / 4 == pytest.approx(counted.truth.recorded_e_px, rel=0.005)
