@@ -129,7 +129,9 @@ def load_structure(path: Path) -> Any:
         kind = gemmi.CoorFormat.Mmcif if _is_cif(text) else gemmi.CoorFormat.Pdb
         structure = gemmi.read_structure_string(text, format=kind)
     except (RuntimeError, ValueError, OSError) as error:
-        raise Corrupt(f"not a readable atomic model ({error})", path=path, expected="mmCIF or PDB") from error
+        raise Corrupt(
+            f"not a readable atomic model ({error})", path=path, expected="mmCIF or PDB", remedy="Copy it again."
+        ) from error
     if not len(structure) or not structure[0].count_atom_sites():
         raise Corrupt("the model has no atoms", path=path, expected="mmCIF or PDB with coordinates")
     structure.setup_entities()

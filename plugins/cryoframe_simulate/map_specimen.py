@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from cryoframe.numerics.symmetry import symmetrise
 
 _LARGEST_BOX_PX = 512
 _MARGIN_A = 10.0
+_HEADER_BYTES = 1024
 #: A map of that symmetry equals its average but for noise and interpolation.
 _LEAST_LIKENESS = 0.8
 #: What only atoms can answer.
@@ -32,10 +36,7 @@ def open_specimen(path: Path, request: SpecimenRequest) -> tuple[Specimen, ...] 
 
     The map's middle, voxel n//2 of each axis, becomes the middle of the box; its scale that of protein against ice.
     """
-    with open_regular(path) as stream:
-        head = stream.read(1024)
-    packed = head[:2] == b"\x1f\x8b" or head[:3] == b"BZh"
-    if head[208:211] != b"MAP" and not (packed and path.suffixes[-2:-1] and path.suffixes[-2] in (".mrc", ".map")):
+    if _head(path)[208:211] != b"MAP":
         return None
     _check(request, path)
     data, header = mrc.read(path)
@@ -47,6 +48,21 @@ def open_specimen(path: Path, request: SpecimenRequest) -> tuple[Specimen, ...] 
     except InvalidInput as error:
         raise Refused(error.what, path=path, expected=error.expected, remedy=error.remedy) from error
     return (_specimen(path, request, found, pixel_size_A),)
+
+
+def _head(path: Path) -> bytes:
+    """First bytes of a file, inflated where it is compressed; nothing where it cannot be."""
+    with open_regular(path) as stream:
+        head = stream.read(_HEADER_BYTES)
+        stream.seek(0)
+        try:
+            if head[:2] == b"\x1f\x8b":
+                return gzip.GzipFile(fileobj=stream).read(_HEADER_BYTES)
+            if head[:3] == b"BZh":
+                return bz2.BZ2File(stream).read(_HEADER_BYTES)
+        except (EOFError, OSError, zlib.error):
+            return b""
+    return head
 
 
 def _check(request: SpecimenRequest, path: Path) -> None:

@@ -11,8 +11,14 @@ from cryoframe.numerics import fourier, grids
 from cryoframe.numerics.atoms import potential
 from cryoframe.numerics.damage import SITES
 from cryoframe.numerics.filters import apply_b_factor
+from cryoframe.numerics.fsc import fsc_curve, resolution_at
+from cryoframe.numerics.insertion import empty_accumulator
 from cryoframe.numerics.map_features import map_features, peaks_seen, values_at
+from cryoframe.numerics.projection import prepare_volume, project
 from cryoframe.numerics.radial import expand_radial, radial_average
+from cryoframe.numerics.reconstruction import accumulate, solve
+from cryoframe.numerics.rotations import random_rotations
+from cryoframe.numerics.symmetry import rotation_matrices
 from cryoframe_model.seed import placement
 from cryoframe_model.specimen import open_specimen
 from cryoframe_model.structure import build_atoms, load_structure, read_atoms
@@ -194,3 +200,21 @@ def test_sites_fade_in_the_order_of_their_lifetimes__and_the_rest_stays(model, f
     # Half of the carboxyl density is gone after 10 to 15 e/Å², lifetime and growing B-factor together.
     assert 0.3 < left["carboxyl"][1] < 0.75
     assert {part.lifetime_e_A2 for part in found.fading} == {site.lifetime_e_A2 for site in SITES}
+
+
+def test_noiseless_views_of_the_octahedral_specimen__make_it_again_to_nyquist(model, figure):
+    """Mission S-04: two halves of a hundred views each, poses known, octahedral symmetry."""
+    found = specimen(model, assembly="1", symmetry="O", pixel_size_A=3.0, water=False)
+    n, rng = found.volume.data.shape[0], np.random.default_rng(4)
+    volume_ft, halves = prepare_volume(found.volume.data), []
+    for _ in range(2):
+        rotations, sums = random_rotations(100, rng), empty_accumulator(n)
+        images_ft = project(volume_ft, rotations)
+        accumulate(sums, images_ft, rotations, np.zeros((100, 2)), operators=rotation_matrices("O"))
+        halves.append(solve(sums))
+    between = fsc_curve(*halves, pixel_size_A=3.0)
+    truth = fsc_curve(0.5 * (halves[0] + halves[1]), found.volume.data, pixel_size_A=3.0)
+    inner = truth.frequency_1_A < 0.45 / 3.0
+    figure("FSC to the specimen up to 0.9 Nyquist, least", float(truth.fsc[inner].min()))
+    assert resolution_at(between.frequency_1_A[:-1], between.fsc[:-1]).how == "never below"
+    assert truth.fsc[inner].min() > 0.95

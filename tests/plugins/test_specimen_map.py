@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 
 import numpy as np
 import pytest
 
 from cryoframe import SpecimenRequest
-from cryoframe.errors import InvalidInput, Refused
+from cryoframe.errors import Incomplete, InvalidInput, Refused
 from cryoframe.formats import mrc
 from cryoframe.numerics.ice import VITREOUS_ICE
 from cryoframe.numerics.map_potential import PROTEIN_POTENTIAL_1_A2, potential_of_map, two_level_threshold
@@ -132,11 +133,17 @@ def test_what_needs_atoms__is_refused_for_maps(tmp_path):
 def test_compressed_maps_and_other_files__are_told_by_their_content(tmp_path):
     path = tmp_path / "map.mrc"
     mrc.write(path, ball().astype(np.float32), pixel_size_A=3.0)
-    packed = tmp_path / "packed.map.gz"
-    packed.write_bytes(gzip.compress(path.read_bytes(), 1))
-    assert np.array_equal(opened(packed)[0].volume.data, opened(path)[0].volume.data)
+    for name, compress in (("packed.map.gz", gzip.compress), ("packed", bz2.compress)):
+        packed = tmp_path / name
+        packed.write_bytes(compress(path.read_bytes()))
+        assert np.array_equal(opened(packed)[0].volume.data, opened(path)[0].volume.data)
     other = tmp_path / "model.pdb"
     other.write_text("HEADER\n")
     assert opened(other) is None
     other.write_bytes(gzip.compress(b"HEADER\n"))
+    assert opened(other) is None
+    other.write_bytes(gzip.compress(path.read_bytes())[:500])
+    with pytest.raises(Incomplete, match="cut short"):
+        opened(other)
+    other.write_bytes(gzip.compress(path.read_bytes())[:12])
     assert opened(other) is None
