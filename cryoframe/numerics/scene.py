@@ -161,7 +161,8 @@ class Scene:
     frame_time_s
         Of each frame; gives its number of internal frames.
     sensor, lens
-        Camera and microscope; the lens's defocus is that of z = 0 in the first frame.
+        Camera and microscope; the lens's defocus is that of z = 0 in the first frame. Its magnification matrix acts
+        on the transfer function; places and patches are those of the micrograph, already magnified by it.
     film, stage
         Ice and its tilt.
     particles

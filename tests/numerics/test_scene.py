@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -50,6 +51,13 @@ def test_frames__are_the_same_in_any_order_in_copies_and_threads():
         np.testing.assert_array_equal(first, second)
         np.testing.assert_array_equal(first, third)
     assert not np.array_equal(in_order[0], in_order[1])
+
+
+def test_another_process__makes_the_same_frame():
+    frames = SceneFrames(everything())
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        elsewhere = process.submit(SceneFrames.frame, frames, 2).result()
+    np.testing.assert_array_equal(elsewhere, frames.frame(2))
 
 
 def test_another_name_or_seed__is_another_exposure():

@@ -235,6 +235,17 @@ def test_fading_parts__leave_with_their_lifetime_and_growing_b_factor():
     assert np.abs(fts[2] - fts[0] - fts[1]).max() < 1e-4 * scale
 
 
+def test_without_a_slit__lossy_electrons_add_a_blurred_image():
+    loss = Loss(3950.0, 1.0)
+    made = scene(on=effects("particles", "inelastic"), particles=(group([(60.0, 60.0, 10.0)]),), loss=loss, n_frames=1)
+    contrast = contrasts(made, 0)[0]
+    blurred = exposure.delocalised(contrast, 1.0, sigma_A=loss.sigma_A)
+    options = {"thickness_A": 300.0, "passed_loss_frac": 1.0, "mean_free_path_A": 3950.0, "loss_contrast": blurred}
+    theory = exposure.expected_electrons(contrast, 4.0 * K3.detection_frac, 1.0, **options)
+    found = SceneFrames(made).expected(0)
+    assert np.abs(found - theory[:128, :160]).max() < 1e-4 * np.ptp(theory)
+
+
 def test_support__neither_fades_nor_depends_on_the_particles():
     y, x = np.indices((128, 160))
     film = (3.0 * np.exp(-((x - 80.0) ** 2 + (y - 60.0) ** 2) / 50.0)).astype(np.float32)
