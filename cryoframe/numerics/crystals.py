@@ -22,6 +22,7 @@ _WEAKEST = 0.02
 #: Thermal motion near 80 K (assumed).
 _B_FACTOR_A2 = 2.0
 _LEAST_SPOT_1_A2 = 1e-4
+_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,17 +219,22 @@ def _grains(shape: tuple[int, ...], spacing_px: float, rng: np.random.Generator)
     """Number of the nearest seed of each pixel; seeds are scattered one to a square of the spacing."""
     n_y, n_x = (max(1, int(np.ceil(side / spacing_px))) for side in shape)
     seeds = rng.random((n_y + 2, n_x + 2, 2)) + np.indices((n_y + 2, n_x + 2)).transpose(1, 2, 0) - 1.0
-    y, x = np.indices(shape, dtype=np.float32) / np.float32(spacing_px)
-    row, column = y.astype(np.intp), x.astype(np.intp)
-    best = np.full(shape, np.inf, dtype=np.float32)
+    seeds = seeds.astype(np.float32)
     labels = np.zeros(shape, dtype=np.int32)
-    for dy in (0, 1, 2):
-        for dx in (0, 1, 2):
-            seed = seeds[row + dy, column + dx].astype(np.float32)
+    # A band of rows at a time: a whole field of coordinates is many times the field.
+    for start in range(0, shape[0], _ROWS):
+        band = labels[start : start + _ROWS]
+        y, x = np.indices(band.shape, dtype=np.float32)
+        y = (y + np.float32(start)) / np.float32(spacing_px)
+        x /= np.float32(spacing_px)
+        row, column = y.astype(np.intp), x.astype(np.intp)
+        best = np.full(band.shape, np.inf, dtype=np.float32)
+        for dy, dx in np.ndindex(3, 3):
+            seed = seeds[row + dy, column + dx]
             distance = (seed[..., 0] - y) ** 2 + (seed[..., 1] - x) ** 2
             nearer = distance < best
             best[nearer] = distance[nearer]
-            labels[nearer] = ((row + dy) * (n_x + 2) + column + dx)[nearer]
+            band[nearer] = ((row + dy) * (n_x + 2) + column + dx)[nearer]
     return labels
 
 
