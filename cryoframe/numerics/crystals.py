@@ -94,8 +94,7 @@ _DIAMOND = tuple(
 CUBIC_ICE = Crystal(((6.35, 0.0, 0.0), (0.0, 6.35, 0.0), (0.0, 0.0, 6.35)), _DIAMOND, VITREOUS_ICE)
 
 _A_H, _C_H, _Z_H = 4.511, 7.346, 0.06226
-#: Ice Ih, P6₃/mmc: rings at 3.91, 3.67, 3.45 Å (Goto, Hondoh & Mae, J. Chem. Phys. 93, 1412 (1990), doi
-#: 10.1063/1.459150).
+#: Ice Ih, P6₃/mmc: rings at 3.91, 3.67, 3.45 Å (Goto, Hondoh & Mae, J. Chem. Phys. 93, 1412 (1990)).
 HEXAGONAL_ICE = Crystal(
     ((_A_H, 0.0, 0.0), (-0.5 * _A_H, float(np.sqrt(0.75)) * _A_H, 0.0), (0.0, 0.0, _C_H)),
     (
@@ -109,9 +108,9 @@ HEXAGONAL_ICE = Crystal(
 
 _BETA = np.radians(90.41)
 _CH_A, _CH_UP_A = 1.0162, 1.1602
-#: Solid ethane below 89 K, monoclinic P2₁/n, two molecules (van Nes & Vos, Acta Cryst. B34, 1947 (1978), doi
-#: 10.1107/S0567740878007037): first ring at 4.05 Å. Its molecules are ordered; that they are averaged here moves
-#: intensities, not places.
+#: Solid ethane below 89 K, monoclinic P2₁/n, two molecules (van Nes & Vos, Acta Cryst. B34, 1947 (1978);
+#: monoclinic confirmed by Klimenko, Gal'tsov & Prokhvatilov, Low Temp. Phys. 34, 1038 (2008), doi 10.1063/1.3029759):
+#: first ring at 4.05 Å. Its molecules are ordered; that they are averaged here moves intensities, not places.
 ETHANE = Crystal(
     ((4.226, 0.0, 0.0), (0.0, 5.623, 0.0), (5.845 * float(np.cos(_BETA)), 0.0, 5.845 * float(np.sin(_BETA)))),
     ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)),

@@ -53,7 +53,8 @@ def open_specimen(path: Path, request: SpecimenRequest) -> tuple[Specimen, ...] 
     conformations = _conformations(path, request, hinge)
     n = _box(conformations, request)
     name = request.name or path.name.removesuffix(".gz").rsplit(".", 1)[0]
-    return tuple(_specimen(item, name, request, n) for item in conformations)
+    origin = f"reference-derived: {path.name}"
+    return tuple(_specimen(item, (name, origin), request, n) for item in conformations)
 
 
 def _check(request: SpecimenRequest) -> None:
@@ -152,7 +153,8 @@ def _box(conformations: list[_Placed], request: SpecimenRequest) -> int:
     return n
 
 
-def _specimen(item: _Placed, name: str, request: SpecimenRequest, n: int) -> Specimen:
+def _specimen(item: _Placed, name_and_origin: tuple[str, str], request: SpecimenRequest, n: int) -> Specimen:
+    name, origin = name_and_origin
     atoms, box = item.atoms, (n, request.pixel_size_A, request.b_factor_A2)
     fading = _fading_groups(atoms) if request.site_damage else []
     stays = np.ones(len(atoms.kinds), dtype=np.bool_)
@@ -164,12 +166,12 @@ def _specimen(item: _Placed, name: str, request: SpecimenRequest, n: int) -> Spe
         data -= displaced_ice(heavy, n=n, pixel_size_A=request.pixel_size_A)
     symmetry = request.symmetry if item.conformation == 0.0 else "C1"
     parts = tuple(
-        FadingPart(Volume(_rendered(item, chosen, *box), request.pixel_size_A, symmetry), lifetime, rate)
+        FadingPart(Volume(_rendered(item, chosen, *box), request.pixel_size_A, symmetry, origin), lifetime, rate)
         for chosen, lifetime, rate in fading
     )
     return Specimen(
         name=name,
-        volume=Volume(data, request.pixel_size_A, symmetry),
+        volume=Volume(data, request.pixel_size_A, symmetry, origin),
         mass_kDa=item.mass_kDa,
         radius_A=float(np.linalg.norm(item.positions_A, axis=1).max()) + _ATOM_RADIUS_A,
         conformation=item.conformation,

@@ -98,7 +98,7 @@ def _specimen(path: Path, request: SpecimenRequest, found: MapPotential, voxel_A
     _check_symmetry(volume, request.symmetry, path)
     return Specimen(
         name=request.name or path.name.split(".", 1)[0],
-        volume=Volume(volume, request.pixel_size_A, request.symmetry),
+        volume=Volume(volume, request.pixel_size_A, request.symmetry, f"reference-derived: {path.name}"),
         mass_kDa=float(np.count_nonzero(found.envelope)) * voxel_A**3 / PROTEIN_A3_DA / 1000.0,
         radius_A=radius_A,
     )

@@ -57,6 +57,7 @@ def test_apoferritin__has_its_mass_its_size_and_its_symmetry(models, say):
     assert found.mass_kDa == pytest.approx(481, rel=0.03)
     assert 60 < found.radius_A < 72
     assert found.volume.symmetry == "O"
+    assert found.volume.provenance == "reference-derived: 7a4m.cif"
     likeness = np.corrcoef(symmetry.symmetrise(found.volume.data, "O").ravel(), found.volume.data.ravel())[0, 1]
     assert likeness > 0.99
     n = found.volume.data.shape[0]
