@@ -57,6 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the session; 2 when it cannot be, before anything is made."""
     from cryoframe.cli.stage import collection
+    from cryoframe.twin.checks import remarks
     from cryoframe.twin.make import n_workers_default
     from cryoframe.twin.prepare import prepare
 
@@ -69,6 +70,10 @@ def run(options: argparse.Namespace) -> int:
     plugins = collection(argparse.Namespace(plugin_file=list(config.plugin_files)))
     ready = prepare(config, plugins, n_workers=n_workers, resume=options.resume, dry=options.dry_run)
     facts: dict[str, Any] = {"folder": str(config.folder), "truth": str(config.truth), **ready.cost.facts()}
+    facts["remarks"] = remarks(ready.config)
+    if not options.quiet:
+        for remark in facts["remarks"]:
+            complain(f"remark: {remark}")
     if options.dry_run:
         _tell(facts, ready, options)
         return 0

@@ -39,7 +39,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of one exposure's movie: `state` is done, rejected, given_up, unfinished or absent."""
+    """What became of one exposure's movie.
+
+    `state` is ``done``; ``rejected`` (at the door) or ``given_up`` (by a stage), the file being blamed; ``failed``, the
+    stage or the machine being to blame; ``unfinished``; or ``absent``.
+    """
 
     state: str
     reason: str = ""
@@ -174,7 +178,8 @@ def _fates(state: State, tasks: Sequence[Task], truth: Truth) -> dict[str, Fate]
     for name, own in of_item.items():
         bad = [task for task in own if task.status == "given_up"]
         if bad:
-            fates[name] = Fate("given_up", f"{bad[0].stage_id}: {bad[0].message}")
+            blamed = all(task.error_class == "file" for task in bad)
+            fates[name] = Fate("given_up" if blamed else "failed", f"{bad[0].stage_id}: {bad[0].message}")
         elif all(task.status == "done" for task in own):
             fates[name] = Fate("done")
     return fates

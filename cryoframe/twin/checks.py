@@ -12,9 +12,12 @@ from pathlib import Path
 from cryoframe.data.twin import Specimen
 from cryoframe.errors import ConfigError
 from cryoframe.twin.faults import Planned
+from cryoframe.twin.plan import camera_of
 from cryoframe.twin.session import SessionConfig
 from cryoframe.twin.species import expected_per_A2
 
+#: Electrons a pixel and second that counting cameras are used with, at most; K2 and K3 are with 8 to 20.
+MOST_E_PX_S = 40.0
 #: Room that stays free beyond what the session needs.
 RESERVE_BYTES = 500 * 10**6
 #: LZW takes so many times the entropy of Poisson counts; an event of an EER file so many bytes.
@@ -98,6 +101,18 @@ def check_room(config: SessionConfig, needed: Estimate) -> None:
             expected=f"{needed.disk_GB + reserve_GB:.3g} GB, {reserve_GB:g} GB of it left over",
             remedy="Give another --out, fewer --movies, or smaller frames.",
         )
+
+
+def remarks(config: SessionConfig) -> list[str]:
+    """Return what is odd about a session, and allowed."""
+    image, camera = config.image, camera_of(config)
+    rate = image.frame_e_A2 * image.pixel_size_A**2 / image.frame_time_s
+    if camera is not None and camera.counting and rate > MOST_E_PX_S:
+        return [
+            f"{rate:.0f} electrons a pixel and second are more than the camera {camera.name} can tell apart:"
+            " it will lose many; set image.frame_time_s longer"
+        ]
+    return []
 
 
 def check_folders(config: SessionConfig, *, resume: bool) -> None:

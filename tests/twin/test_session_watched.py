@@ -21,6 +21,7 @@ SMALLER = {
         ("shape_px = [1024, 1024]", "shape_px = [512, 512]"),
         ("n_frames = 12", "n_frames = 8"),
         ("pixel_size_A = 1.5", "pixel_size_A = 3.0"),
+        ("frame_time_s = 0.25", "frame_time_s = 2.0"),  # wide pixels: as many electrons a pixel and second as before
         ('exposures = "9"', 'exposures = "3"'),
         ('exposures = "17"', 'exposures = "5"'),
     ],
