@@ -44,7 +44,9 @@ def open_specimen(path: Path, request: SpecimenRequest) -> tuple[Specimen, ...] 
     """Make a specimen for each conformation asked for of an mmCIF or PDB file.
 
     The centre is that of :func:`cryoframe_model.seed.place`, that of the model as it is in the file: conformations and
-    absent residues do not move what stays.
+    absent residues do not move what stays. Hydrogens that the file lacks are added to residues of known kind, to the
+    mass whether the potential is asked to have them or not. Waters are those of the file; ``hinge`` is written as in
+    :mod:`cryoframe_model.hinge`. What fades first is :data:`cryoframe.numerics.damage.SITES`.
     """
     if not looks_like_model(model_text(path, _FIRST_BYTES)):
         return None
