@@ -219,7 +219,7 @@ def microscopes() -> dict[str, Microscope]:
         _krios_g5("krios_g5", 2.7, "chromatic aberration as before"),
         _krios_g5("krios_g5_cc", 0.0, "chromatic aberration corrected to zero"),
         _two_hundred("glacios_200", 0.7, "assumed: Schottky source, 0.7 eV"),
-        _two_hundred("talos_200", 0.8, _PARAKEET + "2.66e-6 of 300 keV, 0.8 eV, taken as FWHM"),
+        _two_hundred("talos_200", 0.89, _PARAKEET + "2.66e-6 of 200 keV as 1/e half width, times 2√ln 2"),
     )
     return {microscope.name: microscope for microscope in presets}
 

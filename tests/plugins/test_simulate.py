@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import time
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from simulate_bench import PIXEL_A, coil, exposure, shoot
 
-from cryoframe import Trouble, Volume
+from cryoframe import FadingPart, Trouble, Volume
 from cryoframe.errors import InvalidInput
 from cryoframe_simulate.plugin import Params
 
@@ -108,6 +109,26 @@ def test_another_seed_or_exposure__gives_other_particles_and_the_same_camera() -
     elsewhere = shoot(seed=5, gain=True, defects=True, hot_pixels=True, camera_seed=1)
     assert not np.array_equal(elsewhere.gain.data, first.gain.data)
     assert elsewhere.truth.particles == first.truth.particles
+
+
+# -- switching --------------------
+SWITCHES = sorted(field.name for field in dataclasses.fields(Params) if field.type == "bool")
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_switch__changes_the_frames(name) -> None:
+    whole = coil()
+    part = FadingPart(replace(whole.volume, data=0.5 * whole.volume.data), lifetime_e_A2=10.0)
+    specimen = replace(whole, fading=(part,))
+    shot = exposure(shape_px=(256, 256), hole_radius_A=240.0, frame_time_s=0.5)
+    camera = "integrating_ccd" if name == "pedestal" else "k2"
+    settings = {switch: True for switch in SWITCHES if switch != "multislice"}
+    settings |= {"camera": camera, "dome_A": 900.0, "drift_A_s": 4.0, "slit_eV": 10.0}
+    frames = []
+    for state in (True, False):
+        made = shoot([specimen], shot=shot, seed=2, **(settings | {name: state}))
+        frames.append(made.movie.source.read_frame(2))
+    assert not np.array_equal(*frames)
 
 
 # -- tables --------------------
