@@ -11,8 +11,9 @@ from cryoframe.numerics.alignment import frame_shifts, frequency_weights
 from cryoframe.numerics.backend import F32, Reals
 from cryoframe.numerics.filters import dose_transfer
 from cryoframe.numerics.fourier import rfft2
-from cryoframe.numerics.motion import crop_spectrum, reduced_shape
+from cryoframe.numerics.motion import Frames, crop_spectrum, reduced_shape
 from cryoframe.numerics.motion_prior import field_prior
+from cryoframe.numerics.motion_sum import binned
 from cryoframe.numerics.patch_motion import Fit, Patches, cut_patches, tile_patches
 from cryoframe.numerics.patch_motion_fit import Expected, fit_motion, in_angstrom
 from cryoframe.numerics.windows import tukey_2d
@@ -48,34 +49,41 @@ class Estimate:
     patches: tuple[int, int] = (5, 5)
     resolution_A: float = 6.0
     low_A: float = 200.0
-    coarse_A: float = 14.0
+    coarse_A: float = 16.0
     max_shift_A: float = 60.0
     n_running: int = 3
     length_A: float = 2500.0
     local_A: float = 3.0
     drift_A: float = 30.0
-    jitter_A: float = 0.5
-    n_rounds: int = 8
+    jitter_A: float = 0.3
+    n_rounds: int = 10
 
 
 def binning(pixel_size_A: float, resolution_A: float) -> int:
-    """Whole number of pixels to one such that `resolution_A` is still 2.1 binned pixels."""
-    return max(1, int(resolution_A / (2.1 * pixel_size_A)))
+    """Whole number of pixels to one that keeps `resolution_A` well inside: sums of pixels fade what is near Nyquist."""
+    return max(1, min(round(resolution_A / (2.8 * pixel_size_A)), int(resolution_A / (2.1 * pixel_size_A))))
 
 
-def coarse_shifts(frames: F32, pixel_size_A: float, how: Estimate, *, n_threads: int = 1) -> Reals:
-    """Whole-frame translations `(f, 2)` [px] of frames `(f, ny, nx)`, found on frames cropped in Fourier space."""
-    shape = (frames.shape[1], frames.shape[2])
-    small = reduced_shape(shape, pixel_size_A, how.coarse_A)
+def coarse_shifts(
+    frames: Frames, whole: tuple[int, int], pixel_size_A: float, how: Estimate, *, n_threads: int = 1
+) -> Reals:
+    """Whole-frame translations `(f, 2)` [px] of `f` frames of `whole` pixels, found on frames of fewer pixels."""
+    factor = max(1, min(binning(pixel_size_A, how.coarse_A), min(whole) // 16))
+    one: F32 = np.ones((1, 1), dtype=np.float32)
+    shape = (whole[0] // factor, whole[1] // factor)
+    small = reduced_shape(shape, factor * pixel_size_A, how.coarse_A)
     window = tukey_2d(shape, 0.1).astype(np.float32)
-    spectra = [crop_spectrum(rfft2((frame - frame.mean()) * window, n_threads=n_threads), small) for frame in frames]
-    step = np.array([shape[1] / small[1], shape[0] / small[0]])
+    spectra = []
+    for frame in frames():
+        coarse = binned(frame, one, factor)
+        spectra.append(crop_spectrum(rfft2((coarse - coarse.mean()) * window, n_threads=n_threads), small))
+    step = factor * np.array([shape[1] / small[1], shape[0] / small[0]])
     pixel_A = pixel_size_A * float(step.mean())
     weights = frequency_weights(
         small,
         pixel_size_A=pixel_A,
         b_factor_A2=500.0,
-        low_A=min(500.0, 0.3 * min(shape) * pixel_size_A),
+        low_A=min(500.0, 0.3 * min(whole) * pixel_size_A),
         high_A=max(how.coarse_A, 2.2 * pixel_A),
     )
     found = frame_shifts(
@@ -84,7 +92,7 @@ def coarse_shifts(frames: F32, pixel_size_A: float, how: Estimate, *, n_threads:
         weights=weights,
         max_shift_px=how.max_shift_A / pixel_A,
         n_iterations=8,
-        tolerance_px=0.1,
+        tolerance_px=0.25,
         n_running=how.n_running,
     )
     shifts: Reals = found * step
@@ -105,7 +113,8 @@ def remaining(patches: Patches, pixel_size_A: float, dose_e_A2: Reals, voltage_k
 
 
 def estimate_motion(
-    frames: F32,
+    frames: Frames,
+    shape: tuple[int, int, int],
     pixel_size_A: float,
     origin_A: float,
     how: Estimate,
@@ -119,7 +128,9 @@ def estimate_motion(
     Parameters
     ----------
     frames
-        `(f, ny, nx)` float32, without defects; binned.
+        Gives binned frames `(ny, nx)` float32 without defects, one after the other; called twice.
+    shape
+        (f, ny, nx) of them.
     pixel_size_A
         Of these frames.
     origin_A
@@ -136,19 +147,23 @@ def estimate_motion(
     -------
     Fit whose lengths are Å.
     """
-    n_frames, ny, nx = frames.shape
+    n_frames, ny, nx = shape
     if min(ny, nx) < 16:
         raise InvalidInput(f"binned frames of {ny} × {nx} px", expected="at least 16 px", remedy="Lower resolution_A.")
-    start = coarse_shifts(frames, pixel_size_A, how, n_threads=n_threads) if n_frames > 1 else np.zeros((1, 2))
+    start = (
+        coarse_shifts(frames, (ny, nx), pixel_size_A, how, n_threads=n_threads) if n_frames > 1 else np.zeros((1, 2))
+    )
     start -= start[0]
     tiles = tile_patches((ny, nx), how.patches)
     low_A = min(how.low_A, 0.3 * min(tiles[0].n_y, tiles[0].n_x) * pixel_size_A)
     high_A = max(how.resolution_A, 2.05 * pixel_size_A)
     patches = cut_patches(
-        frames, tiles, np.rint(start), low_px=low_A / pixel_size_A, high_px=high_A / pixel_size_A, n_threads=n_threads
+        frames(), tiles, np.rint(start), low_px=low_A / pixel_size_A, high_px=high_A / pixel_size_A, n_threads=n_threads
     )
-    dose = (np.arange(n_frames) + 0.5) * (30.0 / n_frames) if dose_e_A2 is None else dose_e_A2
-    fade = remaining(patches, pixel_size_A, np.zeros(n_frames) if dose_e_A2 is None else dose, voltage_kV)
+    nothing: Reals = np.zeros(n_frames)
+    even: Reals = np.linspace(15.0 / n_frames, 30.0 - 15.0 / n_frames, n_frames)
+    dose = even if dose_e_A2 is None else dose_e_A2
+    fade = remaining(patches, pixel_size_A, nothing if dose_e_A2 is None else dose, voltage_kV)
     centres = np.array([[tile.x_px + 0.5 * (tile.n_x - 1), tile.y_px + 0.5 * (tile.n_y - 1)] for tile in tiles])
     places = origin_A + pixel_size_A * centres
     expected = Expected(how.local_A / pixel_size_A, how.drift_A / pixel_size_A, how.jitter_A / pixel_size_A)

@@ -21,7 +21,7 @@ from cryoframe.numerics.fourier import irfft2, rfft2
 from cryoframe.numerics.warp import REACH, STEPS, sinc_table
 
 #: Side of the blocks that are moved as one. A field that changes by 0.2 % of a pixel a pixel is off by 0.03 px at most.
-BLOCK = 32
+BLOCK = 64
 #: Rows and columns that are summed while they fit into a core's own memory.
 _TILE = (128, 256)
 _N_PARTS = 64
@@ -159,17 +159,19 @@ def _response(used: Reals, frequency: Floats) -> F32:
     return inverse
 
 
-def add_spectrum(out: C64, ft: C64, along_y: F32, along_x: F32, curve: F32, step: Reals) -> None:
-    """Reference of the compiled loop of the same name: ``out += ft·along_y·along_x·curve(|k|)``.
+def blend(outs: C64, spectra: C64, along_y: F32, along_x: F32, curves: F32, step: Reals) -> None:
+    """Reference of the compiled loop of the same name: outs `(o, …)` += Σ_c spectra `(c, …)` · along · curve(|k|).
 
-    `curve` is given at whole numbers of ``hypot(step[0]·row, step[1]·column)``, rows beyond half the height being
-    negative, and is linear in between.
+    `curves` `(o, c, n)` are given at whole numbers of ``hypot(step[0]·row, step[1]·column)``, rows beyond half the
+    height being negative, and are linear in between.
     """
-    ny, nx = ft.shape
+    ny, nx = spectra.shape[1:]
     row = np.arange(ny)
     row = np.where(row > ny // 2, row - ny, row)
     at = np.hypot(row[:, None] * step[0], np.arange(nx)[None, :] * step[1])
-    out += ft * (along_y[:, None] * along_x * np.interp(at, np.arange(len(curve)), curve)).astype(np.float32)
+    common = along_y[:, None] * along_x
+    for o, c in np.ndindex(curves.shape[:2]):
+        outs[o] += spectra[c] * (common * np.interp(at, np.arange(curves.shape[2]), curves[o, c])).astype(np.float32)
 
 
 def combined(sums: MovedSums, curves: F32, shape: tuple[int, int], *, n_threads: int = 1) -> list[F32]:
@@ -189,17 +191,14 @@ def combined(sums: MovedSums, curves: F32, shape: tuple[int, int], *, n_threads:
     `o` images `(ny, nx)` float32.
     """
     module = native(np, "motion_sum")
-    loop = add_spectrum if module is None else module.add_spectrum
+    loop = blend if module is None else module.blend
     along = sums.responses(shape)
     step = np.array([1.0 / n for n in shape]) * (curves.shape[2] - 1) / np.hypot(0.5, 0.5)
-    made = [np.zeros((shape[0], shape[1] // 2 + 1), dtype=np.complex64) for _ in curves]
+    half = (shape[0], shape[1] // 2 + 1)
+    made = np.zeros((len(curves), *half), dtype=np.complex64)
+    spectra: C64 = np.empty((len(sums.totals), *half), dtype=np.complex64)
     for c, total in enumerate(sums.totals):
-        ft: C64 = rfft2(total, n_threads=n_threads)
-        for out, curve in zip(made, curves[:, c], strict=True):
-            if curve.any():
-                loop(out, ft, along[0], along[1], curve, step)
-        del ft
-    images: list[F32] = []
-    while made:
-        images.append(irfft2(made.pop(0), shape, n_threads=n_threads))
-    return images
+        spectra[c] = rfft2(total, n_threads=n_threads)
+    loop(made, spectra, along[0], along[1], curves, step)
+    del spectra
+    return [irfft2(ft, shape, n_threads=n_threads) for ft in made]

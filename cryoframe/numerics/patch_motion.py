@@ -13,13 +13,14 @@ Likeness: definition; for one patch and even weights it is the energy of the sum
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cryoframe.numerics.backend import C64, F32, Ints, Reals, native
-from cryoframe.numerics.fourier import rfft2
+from cryoframe.numerics.fourier import good_size, rfft2
 from cryoframe.numerics.motion_prior import FieldPrior
 from cryoframe.numerics.windows import Tile, tukey_2d
 
@@ -34,7 +35,9 @@ class Patches:
     Parameters
     ----------
     spectra
-        `(p, f, k)`.
+        `(p, f, k)`; times what exposure has left of the signal, once :func:`faded`.
+    squares
+        `(p, k)` sums over the frames of their squared moduli.
     index
         `(3, k)`: column, row and ring of each frequency.
     size
@@ -48,12 +51,21 @@ class Patches:
     """
 
     spectra: C64
+    squares: F32
     index: Ints
     size: tuple[int, int]
     power: Reals
     count: Reals
     moved_px: Reals
     share: float
+
+    @property
+    def runs(self) -> Ints:
+        """Row, first column, begin and end of each row's frequencies, `(n, 4)`; a row may have two."""
+        column, row, _ = self.index
+        begin = np.flatnonzero(np.append(True, (np.diff(row) != 0) | (np.diff(column) != 1)))
+        end = np.append(begin[1:], len(row))
+        return np.stack([row[begin], column[begin], begin, end], axis=1).astype(np.int64)
 
     @property
     def k_px(self) -> F32:
@@ -64,7 +76,7 @@ class Patches:
 
 def tile_patches(shape: tuple[int, int], patches: tuple[int, int], *, overlap: float = 1.3) -> list[Tile]:
     """Tiles, row by row, `patches` (rows, columns) of them, `overlap` times as long as they are apart; even sizes."""
-    sizes = [min(2 * int(0.5 * overlap * n / m), n - n % 2) for n, m in zip(shape, patches, strict=True)]
+    sizes = [min(good_size(int(overlap * n / m)), n - n % 2) for n, m in zip(shape, patches, strict=True)]
     starts = [
         [min(max(round((i + 0.5) * n / m - 0.5 * size), 0), n - size) for i in range(m)]
         for n, m, size in zip(shape, patches, sizes, strict=True)
@@ -83,14 +95,14 @@ def band(size: tuple[int, int], low_px: float, high_px: float) -> tuple[Ints, in
 
 
 def cut_patches(
-    frames: F32, tiles: list[Tile], moved_px: Reals, *, low_px: float, high_px: float, n_threads: int = 1
+    frames: Iterable[F32], tiles: list[Tile], moved_px: Reals, *, low_px: float, high_px: float, n_threads: int = 1
 ) -> Patches:
     """Transform patches of frames that are moved by whole pixels first.
 
     Parameters
     ----------
     frames
-        `(f, ny, nx)`.
+        `f` frames `(ny, nx)`, one after the other.
     tiles
         All of one size.
     moved_px
@@ -98,33 +110,56 @@ def cut_patches(
     low_px, high_px
         Wavelengths between which patches are compared [px].
     """
-    n_frames, ny, nx = frames.shape
+    n_frames = len(moved_px)
     size = (tiles[0].n_y, tiles[0].n_x)
     index, n_rings = band(size, low_px, high_px)
     window = tukey_2d(size, 0.5).astype(np.float32)
-    norm = np.float32(1.0 / np.sqrt(float((window.astype(np.float64) ** 2).sum())))
+    window /= np.float32(np.sqrt(float((window.astype(np.float64) ** 2).sum())))
+    flat = index[1].astype(np.int64) * (size[1] // 2 + 1) + index[0]
     spectra = np.empty((len(tiles), n_frames, index.shape[1]), dtype=np.complex64)
     offset = np.rint(moved_px).astype(np.int64)
+    with ThreadPoolExecutor(max(n_threads, 1)) as pool:
+        for f, frame in enumerate(frames):
 
-    def one(number: int) -> None:
-        tile = tiles[number]
-        for f in range(n_frames):
-            y = np.clip(np.arange(tile.y_px, tile.y_px + tile.n_y) - offset[f, 1], 0, ny - 1)
-            x = np.clip(np.arange(tile.x_px, tile.x_px + tile.n_x) - offset[f, 0], 0, nx - 1)
-            patch = frames[f][y[:, None], x]
-            spectra[number, f] = rfft2((patch - patch.mean(dtype=np.float64).astype(np.float32)) * window)[
-                index[1], index[0]
-            ]
-        spectra[number] *= norm
+            def one(number: int, frame: F32 = frame, f: int = f) -> None:
+                patch = _part(frame, tiles[number], (int(offset[f, 1]), int(offset[f, 0])))
+                np.take(rfft2((patch - patch.mean()) * window).reshape(-1), flat, out=spectra[number, f])
 
-    _each(one, len(tiles), n_threads)
-    power, count = np.zeros(n_rings), np.bincount(index[2], minlength=n_rings).astype(np.float64)
-    for patch in spectra:
-        squared = (patch.real**2 + patch.imag**2).mean(axis=0, dtype=np.float64)
-        power += np.bincount(index[2], squared, n_rings)
-    power /= np.maximum(count, 1.0) * len(tiles)
-    share = min(1.0, ny * nx / (len(tiles) * size[0] * size[1]))
-    return Patches(spectra, index, size, power, count, offset.astype(np.float64), share)
+            list(pool.map(one, range(len(tiles))))
+    count = np.bincount(index[2], minlength=n_rings).astype(np.float64)
+    squares = _squares(spectra)
+    summed = np.bincount(index[2], squares.sum(axis=0, dtype=np.float64), n_rings)
+    power: Reals = np.asarray(summed / (np.maximum(count, 1.0) * len(tiles) * n_frames), dtype=np.float64)
+    extent = [max(end) for end in zip(*((t.y_px + t.n_y, t.x_px + t.n_x) for t in tiles), strict=True)]
+    share = min(1.0, extent[0] * extent[1] / (len(tiles) * size[0] * size[1]))
+    return Patches(spectra, squares, index, size, power, count, offset.astype(np.float64), share)
+
+
+def _squares(spectra: C64) -> F32:
+    """Sums over frames of squared moduli, `(p, k)`."""
+    squares: F32 = np.zeros((spectra.shape[0], spectra.shape[2]), dtype=np.float32)
+    for patch, total in zip(spectra, squares, strict=True):
+        for ft in patch:
+            total += ft.real**2 + ft.imag**2
+    return squares
+
+
+def faded(patches: Patches, fade: F32) -> Patches:
+    """Patches whose spectra are multiplied, in place, by what exposure has left of the signal, `(f, r)` by ring."""
+    if not np.all(fade == 1.0):
+        left = fade[:, patches.index[2]]
+        for patch in patches.spectra:
+            patch *= left
+    return replace(patches, squares=_squares(patches.spectra))
+
+
+def _part(frame: F32, tile: Tile, moved: tuple[int, int]) -> F32:
+    """Pixels of a frame, moved by (dy, dx), that lie on a tile; the last ones are repeated beyond the borders."""
+    (ny, nx), y, x = frame.shape, tile.y_px - moved[0], tile.x_px - moved[1]
+    if y >= 0 and x >= 0 and y + tile.n_y <= ny and x + tile.n_x <= nx:
+        return frame[y : y + tile.n_y, x : x + tile.n_x]
+    rows, columns = np.clip(np.arange(y, y + tile.n_y), 0, ny - 1), np.clip(np.arange(x, x + tile.n_x), 0, nx - 1)
+    return frame[rows[:, None], columns]
 
 
 def _each(work: object, n: int, n_threads: int) -> None:
@@ -134,21 +169,17 @@ def _each(work: object, n: int, n_threads: int) -> None:
             pass
 
 
-def move(moved: C64, spectra: C64, index: Ints, waves_x: C64, waves_y: C64, fade: F32) -> None:
-    """Reference of the compiled loop of the same name."""
-    moved[...] = spectra * waves_x[:, index[0]] * waves_y[:, index[1]] * fade[:, index[2]]
+def move(moved: C64, total: C64, spectra: C64, runs: Ints, waves_x: C64, waves_y: C64) -> None:
+    """Reference of the compiled loop of the same name; `runs` `(n, 4)`: row, first column, begin and end in spectra."""
+    for row, column, begin, end in runs:
+        waves = waves_x[:, column : column + end - begin] * waves_y[:, row, None]
+        moved[:, begin:end] = spectra[:, begin:end] * waves
+    total += moved.sum(axis=0)
 
 
-def compare(
-    moved: C64, total: C64, index: Ints, k: F32, weights: F32, slopes: Reals, bends: Reals, rings: Reals
-) -> None:
+def slope(out: Reals, moved: C64, along_x: C64, along_y: C64) -> None:
     """Reference of the compiled loop of the same name."""
-    product = np.conj(moved) * (total - moved)
-    rings += np.bincount(index[2], product.real.sum(axis=0), len(rings))
-    weight = weights[index[2]]
-    slopes[...] = -np.stack([(product.imag * weight * k[a]).sum(axis=1) for a in (0, 1)], axis=1)
-    for i, (a, b) in enumerate(((0, 0), (0, 1), (1, 1))):
-        bends[i] += (product.real * weight * k[a] * k[b]).sum()
+    out[...] = np.stack([(np.conj(along) * moved).imag.sum(axis=1) for along in (along_x, along_y)], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,31 +191,37 @@ class Likeness:
     rings: Reals
 
 
-def likeness(patches: Patches, shifts_px: Reals, fade: F32, weights: F32, *, n_threads: int = 1) -> Likeness:
-    """Compare each frame of each patch with the sum of the others.
+def likeness(patches: Patches, shifts_px: Reals, weights: F32, *, n_threads: int = 1) -> Likeness:
+    """Compare each frame of each patch with the sum of the others: Σ w·Re conj(F_f)·(S − F_f).
 
     Parameters
     ----------
     shifts_px
         `(p, f, 2)` (dx, dy), translations of the frames.
-    fade
-        `(f, r)` what exposure has left of the signal, by ring.
     weights
         `(r,)` of the rings.
+
+    Notes
+    -----
+    |F_f|² does not change as frames move, so that Σ_f conj(F_f)·(S − F_f) = |S|² − Σ_f |F_f|² needs the sum alone.
     """
     n_patches, n_frames, n_k = patches.spectra.shape
     slopes, bends = np.zeros((n_patches, n_frames, 2)), np.zeros((n_patches, 3))
     rings = np.zeros((n_patches, len(weights)))
     module = native(np, "patch_motion")
-    loops = (move, compare) if module is None else (module.move, module.compare)
-    k, left = patches.k_px, shifts_px - patches.moved_px
+    loops = (move, slope) if module is None else (module.move, module.slope)
+    (kx, ky), left = patches.k_px, shifts_px - patches.moved_px
+    weight = weights[patches.index[2]]
     axes = [np.arange(patches.size[1] // 2 + 1) / patches.size[1], np.fft.fftfreq(patches.size[0])]
 
     def one(p: int) -> None:
         waves = [np.exp(-2j * np.pi * left[p, :, a, None] * axes[a]).astype(np.complex64) for a in (0, 1)]
-        moved = np.empty((n_frames, n_k), dtype=np.complex64)
-        loops[0](moved, patches.spectra[p], patches.index, waves[0], waves[1], fade)
-        loops[1](moved, moved.sum(axis=0), patches.index, k, weights, slopes[p], bends[p], rings[p])
+        moved, total = np.empty((n_frames, n_k), dtype=np.complex64), np.zeros(n_k, dtype=np.complex64)
+        loops[0](moved, total, patches.spectra[p], patches.runs, waves[0], waves[1])
+        loops[1](slopes[p], moved, total * (weight * kx), total * (weight * ky))
+        product = total.real**2 + total.imag**2 - patches.squares[p]
+        rings[p] = np.bincount(patches.index[2], product, len(weights))
+        bends[p] = [float((product * weight * a * b).sum(dtype=np.float64)) for a, b in ((kx, kx), (kx, ky), (ky, ky))]
 
     _each(one, n_patches, n_threads)
     return Likeness(slopes, bends, rings.sum(axis=0))

@@ -8,7 +8,7 @@ import numpy as np
 
 from cryoframe.numerics.backend import F32, Reals
 from cryoframe.numerics.motion_prior import FieldPrior, path_covariance
-from cryoframe.numerics.patch_motion import Fit, Likeness, Patches, Spectrum, likeness, measured_spectrum
+from cryoframe.numerics.patch_motion import Fit, Likeness, Patches, Spectrum, faded, likeness, measured_spectrum
 
 #: Degrees of freedom of the law that patches' disagreement with the field is taken to follow.
 _NU = 4.0
@@ -134,7 +134,7 @@ def fit_motion(
     Parameters
     ----------
     patches
-        Of its frames.
+        Of its frames, not yet faded; they are, in place.
     start_px
         `(f, 2)` whole-frame translations to start from.
     prior
@@ -148,7 +148,7 @@ def fit_motion(
     n_rounds
         At most; fewer where nothing moves by more than 0.01 px.
     """
-    n_frames = len(start_px)
+    n_frames, patches = len(start_px), faded(patches, fade)
     smooth = expected.drift_px**2 * (path_covariance(dose_e_A2) + 25.0)
     jitter = expected.jitter_px
     whole, local = np.array(start_px, dtype=np.float64), np.zeros((2, prior.space.shape[1], prior.time.shape[1]))
@@ -157,9 +157,9 @@ def fit_motion(
     for used in range(1, n_rounds + 1):
         shifts = _shifts(prior, whole, local)
         if spectrum is None:
-            rings = likeness(patches, shifts, fade, np.zeros(fade.shape[1], np.float32), n_threads=n_threads).rings
+            rings = likeness(patches, shifts, np.zeros(fade.shape[1], np.float32), n_threads=n_threads).rings
             spectrum = measured_spectrum(patches, rings, fade)
-        alike = likeness(patches, shifts, fade, spectrum.weights(fade), n_threads=n_threads)
+        alike = likeness(patches, shifts, spectrum.weights(fade), n_threads=n_threads)
         info = _information(patches, alike, spectrum, fade, trust)
         system = _System(prior, _inverse(smooth + jitter**2 * np.eye(n_frames)))
         g = 2.0 * patches.share * trust[:, None, None] * alike.slopes

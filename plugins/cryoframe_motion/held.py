@@ -43,10 +43,7 @@ class Held:
         self.total: NDArray[np.float32] = np.zeros(movie.shape_px, dtype=np.float32)
         for index in range(movie.n_frames):
             said(index)
-            frame = self._read(index)
-            self.total += frame
-            if self._frames is not None and not self._kept(index, frame):
-                self._widen(index, frame)
+            self._take(index, self._read(index))
 
     def _new(self, dtype: type[np.generic]) -> NDArray[np.generic] | None:
         shape = (self._movie.n_frames, *self._movie.shape_px)
@@ -58,40 +55,33 @@ class Held:
         name = f"frame {index} of movie '{self._movie.movie_id}'"
         if frame.shape != self._movie.shape_px:
             raise InvalidInput(f"{name} has shape {frame.shape}", expected=f"{self._movie.shape_px} as announced")
-        if not np.isfinite(float(frame.sum(dtype=np.float64))):
+        return frame
+
+    def _take(self, index: int, frame: NDArray[np.float32]) -> None:
+        """Add a frame to the sum and hold it, in a wider type than those before where that is needed."""
+        lost, highest = _kept(None if self._frames is None else self._frames[index], self.total, frame)
+        name = f"frame {index} of movie '{self._movie.movie_id}'"
+        if not np.isfinite(highest):
             raise InvalidInput(
                 f"{name} holds values that are not finite",
                 expected="finite counts",
                 remedy="Look at the frame with `cryoframe stage`; the file may be damaged.",
             )
-        highest = float(frame.max())
-        if highest in (255.0, 65535.0, 32767.0) and float((frame == highest).mean()) > _SATURATED_FRAC:
+        if highest in (255.0, 32767.0, 65535.0) and float((frame == highest).mean()) > _SATURATED_FRAC:
             raise InvalidInput(
                 f"{name} is saturated: more than {_SATURATED_FRAC:.0%} of its pixels are {highest:g}",
                 expected="counts below the largest that the file can hold",
                 remedy="Leave the movie out; expose less, or write the file with more bits.",
             )
-        return frame
-
-    def _kept(self, index: int, frame: NDArray[np.float32]) -> bool:
-        assert self._frames is not None
-        module = native(np, "motion_sum")
-        out = self._frames[index].reshape(-1)
-        if module is not None:
-            return int(module.keep(out, frame.reshape(-1))) == 0
-        out[...] = np.nan_to_num(frame.reshape(-1)).astype(out.dtype)
-        return bool(np.array_equal(out.astype(np.float32), frame.reshape(-1)))
-
-    def _widen(self, index: int, frame: NDArray[np.float32]) -> None:
-        """Hold frames in a wider type, or none of them where that takes too much."""
         before = self._frames
-        assert before is not None
+        if not lost or before is None:
+            return
         for dtype in _TYPES[_TYPES.index(before.dtype.type) + 1 :]:
             self._frames = self._new(dtype)
             if self._frames is None:
                 return
             self._frames[:index] = before[:index]
-            if self._kept(index, frame):
+            if not _kept(self._frames[index], np.zeros_like(frame), frame)[0]:
                 return
 
     @property
@@ -127,3 +117,16 @@ class Held:
     def free(self) -> None:
         """Give the memory back."""
         self._frames = None
+
+
+def _kept(out: NDArray[np.generic] | None, total: NDArray[np.float32], frame: NDArray[np.float32]) -> tuple[int, float]:
+    """Store a frame where there is room, add it to the sum; how many values are lost, and the largest."""
+    module = native(np, "motion_sum")
+    highest = float(frame.max())
+    if out is None or out.dtype == np.float32 or module is None:
+        total += frame
+        if out is None:
+            return 0, highest
+        out[...] = np.nan_to_num(frame) if out.dtype.kind in "iu" else frame
+        return int((out.astype(np.float32) != frame).sum()), highest
+    return int(module.keep(out.reshape(-1), total.reshape(-1), frame.reshape(-1))), highest

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ from cryoframe.numerics.motion_sum import binned
 from cryoframe.numerics.patch_motion import Fit
 from cryoframe_motion.admission import check_gain, check_movie
 from cryoframe_motion.held import Held
-from cryoframe_motion.summing import Wanted, summed
+from cryoframe_motion.summing import N_PASSES, Wanted, summed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +73,7 @@ class Params:
 def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> CorrectedMicrograph:
     """Align frames and patches, sum them with and without dose weighting, report the shifts."""
     check_movie(movie, dose_weighting=params.dose_weighting)
-    total_steps = 3 * movie.n_frames
+    total_steps = N_PASSES * movie.n_frames
     held = Held(movie, params.memory_MB, lambda i: ctx.report(i, total_steps, "reading"))
     gain = check_gain(movie, held.total, ctx) if params.check_gain else check_gain(movie, None, ctx)
     gain = _mended(held, gain, params.defect_sd, ctx)
@@ -106,10 +108,15 @@ def _mended(held: Held, gain: NDArray[np.float32], defect_sd: float, ctx: StageC
 def _estimated(movie: Movie, held: Held, gain: NDArray[np.float32], params: Params, ctx: StageContext) -> Fit:
     n_frames, factor = movie.n_frames, binning(movie.pixel_size_A, params.resolution_A)
     factor = max(1, min(factor, min(movie.shape_px) // 16))
-    small: NDArray[np.float32] = np.empty((n_frames, *(n // factor for n in movie.shape_px)), dtype=np.float32)
-    for index, frame in held.each():
-        ctx.report(n_frames + index, 3 * n_frames, "aligning")
-        small[index] = binned(frame, gain, factor)
+    steps = count(n_frames)
+
+    def small() -> Iterator[NDArray[np.float32]]:
+        for _, frame in held.each():
+            ctx.report(next(steps), N_PASSES * n_frames, "aligning")
+            yield binned(frame, gain, factor)
+
+    # Binning again is cheap, reading again is not.
+    kept = None if held.is_held else list(small())
     how = Estimate(
         patches=params.patches[::-1],
         resolution_A=params.resolution_A,
@@ -122,7 +129,8 @@ def _estimated(movie: Movie, held: Held, gain: NDArray[np.float32], params: Para
     )
     middle = (np.arange(n_frames, dtype=np.float64) + 0.5) * movie.dose_per_frame_e_A2
     return estimate_motion(
-        small,
+        small if kept is None else lambda: kept,
+        (n_frames, movie.shape_px[0] // factor, movie.shape_px[1] // factor),
         factor * movie.pixel_size_A,
         0.5 * (factor - 1) * movie.pixel_size_A,
         how,

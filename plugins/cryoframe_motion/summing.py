@@ -20,6 +20,8 @@ from cryoframe_motion.held import Held
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: How often the frames are gone through: read, looked at twice, summed.
+N_PASSES = 4
 #: Frames that are summed between two reports.
 _AT_ONCE = 8
 
@@ -54,9 +56,7 @@ def summed(
     scale = movie.shape_px[1] / shape[1]
     y_A, x_A = (((v + 0.5) * scale - 0.5) * movie.pixel_size_A for v in (y, x))
     shifts = np.moveaxis(fit.shifts_px(*np.meshgrid(x_A, y_A)), 2, 0) / pixel_A
-    for first, frames, factor in _frames(held, gain, shape):
-        ctx.report(2 * n_frames + first, 3 * n_frames, "summing")
-        sums.add(frames, factor, shifts[first : first + len(frames)], first, n_threads=ctx.n_threads)
+    _add_all(sums, _frames(held, gain, shape), shifts, ctx)
     held.free()
     names = ["plain", *(["weighted"] if dose else []), *extra]
     curves = np.zeros((len(names), sums.totals.shape[0], N_CURVE), dtype=np.float32)
@@ -69,6 +69,17 @@ def summed(
     if wanted.halves:
         images["even"] = images["plain"] - images["odd"]
     return {name: _micrograph(movie, image, pixel_A, name, wanted) for name, image in images.items()}
+
+
+def _add_all(
+    sums: MovedSums,
+    frames: Iterator[tuple[int, NDArray[np.generic], NDArray[np.float32]]],
+    shifts: NDArray[np.float64],
+    ctx: StageContext,
+) -> None:
+    for first, some, factor in frames:
+        ctx.report((N_PASSES - 1) * len(shifts) + first, N_PASSES * len(shifts), "summing")
+        sums.add(some, factor, shifts[first : first + len(some)], first, n_threads=ctx.n_threads)
 
 
 def _extra(n_frames: int, wanted: Wanted) -> dict[str, NDArray[np.float32]]:

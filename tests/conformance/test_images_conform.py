@@ -6,6 +6,8 @@ from cryoframe.testing import conformance
 
 test_simulate_movies_physical = conformance("physical", "simulate_movies")
 test_correct_motion_global = conformance("global", "correct_motion")
+test_correct_motion_patch = conformance("patch", "correct_motion")
 test_estimate_ctf_spectrum = conformance("spectrum", "estimate_ctf")
+test_estimate_ctf_profile = conformance("profile", "estimate_ctf")
 test_pick_particles_blob = conformance("blob", "pick_particles")
 test_extract_particles_box = conformance("box", "extract_particles")

@@ -157,26 +157,68 @@ def add_tile(
 
 
 @jit
-def add_spectrum(out: C64, ft: C64, along_y: F32, along_x: F32, curve: F32, step: Reals) -> None:
-    """Add `ft` times `along_y`, `along_x` and `curve` at its distance from zero frequency to `out`."""
-    ny, nx = ft.shape
-    last = len(curve) - 1
+def blend(outs: C64, spectra: C64, along_y: F32, along_x: F32, curves: F32, step: Reals) -> None:
+    """Add `spectra` times `along_y`, `along_x` and their `curves` at the distance from zero frequency to `outs`."""
+    n_sums, ny, nx = spectra.shape
+    last = curves.shape[2] - 2
+    used = np.zeros((outs.shape[0], n_sums), dtype=np.bool_)
+    for o in range(outs.shape[0]):
+        for c in range(n_sums):
+            used[o, c] = np.any(curves[o, c] != np.float32(0.0))
+    index, part, common = np.empty(nx, dtype=np.int64), np.empty(nx, dtype=np.float32), np.empty(nx, dtype=np.float32)
     for row in range(ny):
         y = (row if row <= ny // 2 else row - ny) * step[0]
-        for column in range(nx):
-            x = column * step[1]
-            at = np.sqrt(x * x + y * y)
-            i = min(int(at), last - 1)
-            part = np.float32(min(at - i, 1.0))
-            value = curve[i] + part * (curve[i + 1] - curve[i])
-            out[row, column] += ft[row, column] * (along_y[row] * along_x[column] * value)
+        for x in range(nx):
+            at = np.sqrt((x * step[1]) ** 2 + y * y)
+            index[x] = min(int(at), last)
+            part[x] = min(at - index[x], 1.0)
+            common[x] = along_y[row] * along_x[x]
+        for o in range(outs.shape[0]):
+            out = outs[o, row]
+            for c in range(n_sums):
+                if used[o, c]:
+                    curve, ft = curves[o, c], spectra[c, row]
+                    for x in range(nx):
+                        i = index[x]
+                        out[x] += ft[x] * (common[x] * (curve[i] + part[x] * (curve[i + 1] - curve[i])))
 
 
 @jit
-def keep(out: npt.NDArray[np.generic], frame: npt.NDArray[np.generic]) -> int:
-    """Store `frame` in the type of `out`, both flat; the number of values that do not survive it."""
+def keep(out: npt.NDArray[np.integer], total: F32, frame: F32) -> int:
+    """Store `frame` in whole numbers and add it to `total`, all flat; how many values were not whole or did not fit."""
     lost = 0
     for i in range(len(out)):
-        out[i] = frame[i]
-        lost += np.float32(out[i]) != frame[i]
+        value = frame[i]
+        out[i] = np.int32(value)
+        lost += np.float32(out[i]) != value
+        total[i] += value
     return lost
+
+
+@jit
+def unlike(out: npt.NDArray[np.int64], total: F32, low: float, high: float, centre: float, limit: float) -> int:
+    """Flat indices of pixels off the mean of the 24 around them by more than `limit`, and how many; see ``motion``.
+
+    Values are cut at `low` and `high` in the mean. More than `out` has room for are counted only.
+    """
+    ny, nx = total.shape
+    sums, line = np.zeros(nx, dtype=np.float32), np.empty(nx + 4, dtype=np.float32)
+    found = 0
+    for row in range(ny):
+        sums[:] = np.float32(0.0)
+        for d in range(-2, 3):
+            other = total[min(max(row + d, 0), ny - 1)]
+            for x in range(nx):
+                sums[x] += min(max(other[x], low), high)
+        line[2 : nx + 2] = sums
+        line[0] = line[1] = sums[0]
+        line[nx + 2] = line[nx + 3] = sums[nx - 1]
+        here = total[row]
+        for x in range(nx):
+            five = line[x] + line[x + 1] + line[x + 2] + line[x + 3] + line[x + 4]
+            off = here[x] - (five - min(max(here[x], low), high)) / np.float32(24.0) - centre
+            if abs(off) > limit:
+                if found < len(out):
+                    out[found] = row * nx + x
+                found += 1
+    return found
