@@ -152,6 +152,20 @@ class CtfFit:
     profile: NDArray[np.float32] | None = None
     #: Background-flattened spectrum beside the fit, `(n, n)` float32, for people.
     spectrum: NDArray[np.float32] | None = None
+    #: Probability that the defocus is right to 3 %; None where the stage does not judge its fit.
+    confidence_frac: float | None = None
+    #: False where the fit is not to be relied on; `verdict` says why.
+    accepted: bool = True
+    #: What speaks against the micrograph, in words; empty where nothing does.
+    verdict: str = ""
+    #: Thickness of the ice along the beam; None where it cannot be told.
+    ice_thickness_A: float | None = None
+    #: Angle of the specimen against the image plane, right-handed about `tilt_axis_deg`; None where it is not known.
+    tilt_deg: float | None = None
+    #: Direction of the tilt axis in [0, 180) from the x axis towards the y axis.
+    tilt_axis_deg: float | None = None
+    #: Defocus by place, `(n, 3)` float32: x_A and y_A of the micrograph, mean of U and V there [Å].
+    local_defocus: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def flatten(power: Floats, pixel_size_A: float, *, low_A: float, high_A: float) 
     observed = _over_background(values, ring, ring_k)
     table = np.stack([x * x + y * y, x * x - y * y, 2.0 * x * y, observed], axis=1)
     table[:, 3] -= _uneven_background(table, _to_unit(ring_k)[ring])
-    return _samples(table, ring, ring_k, np.ones(len(ring)), where=np.flatnonzero(chosen))
+    return sector_samples(table, ring, ring_k, np.ones(len(ring)), where=np.flatnonzero(chosen))
 
 
 def _over_background(values: Reals, ring: Ints, ring_k: Reals) -> Reals:
@@ -168,8 +168,8 @@ def _to_unit(values: Reals) -> Reals:
     return unit
 
 
-def _samples(table: Reals, ring: Ints, ring_k: Reals, weight: Reals, *, where: Ints | None = None) -> Samples:
-    """Put samples together: orthonormal background basis under the weights, and the data freed of it."""
+def sector_samples(table: Reals, ring: Ints, ring_k: Reals, weight: Reals, *, where: Ints | None = None) -> Samples:
+    """Put samples `(n, 4)` together: orthonormal background basis under the weights, and the data freed of it."""
     ring_weight = np.bincount(ring, weight, minlength=len(ring_k))
     powers = np.polynomial.legendre.legvander(_to_unit(ring_k), _N_BACKGROUND - 1)
     root = np.sqrt(ring_weight)[:, None]
@@ -191,19 +191,28 @@ def _samples(table: Reals, ring: Ints, ring_k: Reals, weight: Reals, *, where: I
     )
 
 
-def by_sector(samples: Samples, n_sectors: int = _N_SECTORS) -> Samples:
-    """Means over sectors of each ring: a coarse stand-in, hundreds of times quicker to compare with."""
+def sector_of(samples: Samples, n_sectors: int) -> Ints:
+    """Number of the sector of half a turn that each sample lies in, from 0."""
     theta = 0.5 * np.arctan2(samples.table[:, 2], samples.table[:, 1])
-    sector = np.floor((theta / np.pi + 0.5) * n_sectors).astype(np.int64) % n_sectors
+    sector: Ints = np.floor((theta / np.pi + 0.5) * n_sectors).astype(np.int64) % n_sectors
+    return sector
+
+
+def by_sector(samples: Samples, n_sectors: int = _N_SECTORS, *, parity: int | None = None) -> Samples:
+    """Means over sectors of each ring: a coarse stand-in, hundreds of times quicker to compare with.
+
+    With `parity` 0 or 1, those of every other sector only: two halves whose noise is independent.
+    """
+    sector = sector_of(samples, n_sectors)
+    weight = samples.weight if parity is None else samples.weight * (sector % 2 == parity)
     cell = samples.ring.astype(np.int64) * n_sectors + sector
-    count = np.bincount(cell, samples.weight, minlength=samples.n_rings * n_sectors)
+    count = np.bincount(cell, weight, minlength=samples.n_rings * n_sectors)
     used = np.flatnonzero(count)
     means = [
-        np.bincount(cell, samples.weight * samples.table[:, i], minlength=len(count))[used] / count[used]
-        for i in range(4)
+        np.bincount(cell, weight * samples.table[:, i], minlength=len(count))[used] / count[used] for i in range(4)
     ]
     present = count[used].astype(np.float64)
-    return _samples(np.stack(means, axis=1), used // n_sectors, samples.ring_k_1_A, present)
+    return sector_samples(np.stack(means, axis=1), used // n_sectors, samples.ring_k_1_A, present)
 
 
 def fringe_sums(table: F32, ring: Ints, weight: F32, terms: Reals, ring_sum: Reals) -> tuple[float, float]:
@@ -286,9 +295,42 @@ def weigh_rings(samples: Samples, lens: Lens, point: Reals) -> Samples:
     square = np.convolve(np.bincount(samples.ring, fringe * fringe, n), kernel, mode="same")
     contrast = np.maximum(product / np.maximum(square, 1e-12), 0.0)
     contrast = np.maximum(contrast / max(float(contrast.max()), 1e-12), 0.01)
-    return _samples(
+    return sector_samples(
         samples.table.astype(np.float64), samples.ring.astype(np.int64), samples.ring_k_1_A, contrast[samples.ring]
     )
+
+
+@dataclass(frozen=True)
+class FittedPoint:
+    """Where a fit ended: mean, along, across [Å], phase shift [rad], and what it was fitted to."""
+
+    point: Reals
+    score: float
+    samples: Samples
+    lens: Lens
+
+
+def fit_point(power: Floats, pixel_size_A: float, lens: Lens, limits: FitRange) -> FittedPoint:
+    """Best point for a power spectrum; parameters as :func:`fit_spectrum`."""
+    samples = flatten(power, pixel_size_A, low_A=limits.low_A, high_A=limits.high_A)
+    with_phase = limits.phase_shift_max_deg > 0
+    sectors = by_sector(samples)
+    step = 0.25 / (lens.wavelength_A * float(samples.ring_k_1_A[-1]) ** 2)
+    best = refined_start(sectors, lens, limits)
+    best, _ = refine(samples, lens, best, step_A=0.3 * step, with_phase=with_phase)
+    weighted = weigh_rings(samples, lens, best)
+    best, _ = refine(weighted, lens, best, step_A=0.2 * step, with_phase=with_phase)
+    return FittedPoint(best, correlation(samples, lens, best), samples, lens)
+
+
+def refined_start(sectors: Samples, lens: Lens, limits: FitRange) -> Reals:
+    """Best point of the sector means alone: the coarse search, and every candidate refined."""
+    step = 0.25 / (lens.wavelength_A * float(sectors.ring_k_1_A[-1]) ** 2)
+    found = [
+        refine(sectors, lens, start, step_A=step, with_phase=limits.phase_shift_max_deg > 0)
+        for start in coarse_search(sectors, lens, limits)
+    ]
+    return max(found, key=lambda item: item[1])[0]
 
 
 def fit_spectrum(
@@ -324,18 +366,7 @@ def fit_spectrum(
     background from both sides is the variable projection of Golub & Pereyra, SIAM J. Numer. Anal. 10, 413 (1973).
     """
     limits = limits or FitRange()
-    lens = Lens.of(voltage_kV, cs_mm, amplitude_contrast)
-    samples = flatten(power, pixel_size_A, low_A=limits.low_A, high_A=limits.high_A)
-    with_phase = limits.phase_shift_max_deg > 0
-    sectors = by_sector(samples)
-    step = 0.25 / (lens.wavelength_A * float(samples.ring_k_1_A[-1]) ** 2)
-    starts = coarse_search(sectors, lens, limits)
-    found = [refine(sectors, lens, start, step_A=step, with_phase=with_phase) for start in starts]
-    best = max(found, key=lambda item: item[1])[0]
-    best, _ = refine(samples, lens, best, step_A=0.3 * step, with_phase=with_phase)
-    weighted = weigh_rings(samples, lens, best)
-    best, _ = refine(weighted, lens, best, step_A=0.2 * step, with_phase=with_phase)
+    fitted = fit_point(power, pixel_size_A, Lens.of(voltage_kV, cs_mm, amplitude_contrast), limits)
     # Judged on all rings there are, so that the resolution is not that of the range the fit was asked to use.
     every = flatten(power, pixel_size_A, low_A=limits.low_A, high_A=0.0)
-    score = correlation(samples, lens, best)
-    return describe(every, lens, best, n=power.shape[0], score=score, high_A=limits.high_A)
+    return describe(every, fitted, n=power.shape[0], high_A=limits.high_A)

@@ -11,9 +11,11 @@ from cryoframe.numerics.backend import F32, Floats, Reals
 from cryoframe.numerics.spectrum import full_of_half
 
 if TYPE_CHECKING:
-    from cryoframe.numerics.ctf_fit import Lens, Samples
+    from cryoframe.numerics.ctf_fit import FittedPoint, Lens, Samples
 
 _AGREE = 0.5
+#: Rings must agree somewhere before this multiple of the coarsest frequency.
+_BEGUN_BY = 4.0
 #: The profile goes on to this multiple of the frequency up to which the rings agree, so that their end is seen.
 _SHOWN_BEYOND = 1.3
 
@@ -103,13 +105,16 @@ def fit_resolution_A(profile: Floats, *, fringe_k2_1_A2: float) -> float:
     """
     k, observed, fitted = np.asarray(profile, dtype=np.float64)
     local = local_correlation(k, observed, fitted, width_k2_1_A2=1.5 * fringe_k2_1_A2)
-    finest = 0
-    for i in range(len(k)):
-        width = _window(k, i, 1.5 * fringe_k2_1_A2)
-        if local[i] >= _AGREE:
-            finest = i
-        elif i - finest > max(width.stop - width.start, 4):
+    agree = np.flatnonzero(local >= _AGREE)
+    # The background is least known at the coarse end: there the first agreement may be waited for.
+    if not agree.size or k[agree[0]] > _BEGUN_BY * k[0]:
+        return float(1.0 / k[0])
+    finest = int(agree[0])
+    for i in agree:
+        width = _window(k, finest, 1.5 * fringe_k2_1_A2)
+        if i - finest > max(width.stop - width.start, 4):
             break
+        finest = int(i)
     return float(1.0 / k[finest])
 
 
@@ -176,12 +181,26 @@ def axis_angle_deg(along: float, across: float) -> float:
     return angle if angle < 180.0 else 0.0
 
 
-def describe(samples: Samples, lens: Lens, point: Reals, *, n: int, score: float, high_A: float) -> SpectrumFit:
-    """Turn the fitted point into angles, resolution, profile and picture; `high_A` is the finest spacing fitted to."""
+def describe(samples: Samples, fitted: FittedPoint, *, n: int, high_A: float, thickness_A: float = 0.0) -> SpectrumFit:
+    """Turn the fitted point into angles, resolution, profile and picture.
+
+    Parameters
+    ----------
+    samples
+        Every ring of the spectrum.
+    n
+        Edge of the tile the spectrum is of.
+    high_A
+        Finest spacing fitted to.
+    thickness_A
+        Of the ice, where it is known; rings beyond its node are expected inverted.
+    """
+    lens, point = fitted.lens, fitted.point
     mean, along, across, shift = (float(value) for value in point)
     half = float(np.hypot(along, across))
     profile, _ = ring_profile(samples, lens, point)
-    fringe_k2 = 1.0 / (lens.wavelength_A * max(mean, 1.0))
+    profile[2] *= np.sign(np.sinc(lens.wavelength_A * profile[0] ** 2 * thickness_A))
+    fringe_k2 = 1.0 / (lens.wavelength_A * max(abs(mean), 1.0))
     finest_A = fit_resolution_A(profile, fringe_k2_1_A2=fringe_k2)
     shown = at_observed_amplitude(profile, fringe_k2_1_A2=fringe_k2)
     return SpectrumFit(
@@ -189,7 +208,7 @@ def describe(samples: Samples, lens: Lens, point: Reals, *, n: int, score: float
         defocus_v_A=mean - half,
         defocus_angle_deg=axis_angle_deg(along, across),
         phase_shift_deg=float(np.degrees(shift)) % 180.0,
-        score=score,
+        score=fitted.score,
         fit_resolution_A=finest_A,
         profile=shown[:, shown[0] <= max(1.0 / high_A, _SHOWN_BEYOND / finest_A)],
         picture=picture(samples, lens, point, n=n, last_1_A=max(1.4 / finest_A, 0.1)),

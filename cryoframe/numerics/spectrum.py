@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from cryoframe.errors import InvalidInput
@@ -51,6 +53,23 @@ def check_image(micrograph: Floats, *, smallest_px: int) -> None:
         raise InvalidInput(f"every pixel of the micrograph is {low}", remedy="The exposure or its file is empty.")
 
 
+def check_saturation(micrograph: Floats, *, most_frac: float) -> None:
+    """Refuse an image of whose pixels more than `most_frac` have the largest value there is.
+
+    Raises
+    ------
+    InvalidInput
+        Saying how many.
+    """
+    share = float(np.mean(micrograph == micrograph.max()))
+    if share > most_frac:
+        raise InvalidInput(
+            f"{100.0 * share:.0f} % of the micrograph's pixels have the largest value, {float(micrograph.max()):g}",
+            expected="grey values below saturation",
+            remedy="Look for a camera, or a type of file, whose range the exposure exceeds.",
+        )
+
+
 def clip_outliers(micrograph: Floats, *, n_sigma: float = 6.0) -> F32:
     """Return the image with values beyond `n_sigma` robust standard deviations of the median set to that limit."""
     centre, spread = robust_scale(micrograph)
@@ -75,8 +94,35 @@ def hann_window(n: int) -> F32:
     return scaled
 
 
+@dataclass(frozen=True)
+class TiledSpectrum:
+    """Mean periodogram of a micrograph, and those of its parts.
+
+    Parameters
+    ----------
+    power
+        `(tile, tile//2+1)` float64, centred half layout, zero frequency at ``[tile//2, 0]``; white noise of variance 1
+        has expectation 1.
+    parts
+        `(g, tile, tile//2+1)` float32, the same of the tiles of each part; empty where none were asked for.
+    centres_px
+        `(g, 2)` mean place (x, y) of the tiles of each part, from the centre of pixel [0, 0].
+    """
+
+    power: Reals
+    parts: F32
+    centres_px: Reals
+
+
 def tiled_power_spectrum(micrograph: Floats, tile_px: int, *, overlap_frac: float = 0.5, n_threads: int = 1) -> Reals:
-    """Average power spectrum of overlapping, tapered tiles.
+    """Average power spectrum of overlapping, tapered tiles; see :func:`tiled_spectra`."""
+    return tiled_spectra(micrograph, tile_px, overlap_frac=overlap_frac, n_threads=n_threads).power
+
+
+def tiled_spectra(
+    micrograph: Floats, tile_px: int, *, overlap_frac: float = 0.5, n_parts: int = 0, n_threads: int = 1
+) -> TiledSpectrum:
+    """Average power spectra of overlapping, tapered tiles of the whole and of its parts.
 
     Parameters
     ----------
@@ -86,13 +132,10 @@ def tiled_power_spectrum(micrograph: Floats, tile_px: int, *, overlap_frac: floa
         Edge of the tiles; even.
     overlap_frac
         Least overlap of neighbours.
+    n_parts
+        Along either side; no more than there are tiles. 0 = none.
     n_threads
-        Worker threads of the FFT; the sum does not depend on it.
-
-    Returns
-    -------
-    `(tile, tile//2+1)` float64, centred half layout, zero frequency at ``[tile//2, 0]``; white noise of variance 1
-    has expectation 1.
+        Worker threads of the FFT; the sums do not depend on it.
 
     References
     ----------
@@ -101,20 +144,38 @@ def tiled_power_spectrum(micrograph: Floats, tile_px: int, *, overlap_frac: floa
     if tile_px % 2:
         raise InvalidInput(f"a tile of {tile_px} px was asked for", expected="an even number of pixels")
     check_image(micrograph, smallest_px=tile_px)
+    corners, part = _corners(micrograph.shape, tile_px, overlap_frac=overlap_frac, n_parts=n_parts)
     window = hann_window(tile_px)
-    corners = [
-        (int(y), int(x))
-        for y in tile_starts(micrograph.shape[0], tile_px, overlap_frac=overlap_frac)
-        for x in tile_starts(micrograph.shape[1], tile_px, overlap_frac=overlap_frac)
-    ]
-    total = np.zeros((tile_px, tile_px // 2 + 1))
+    half = (tile_px, tile_px // 2 + 1)
+    total, parts = np.zeros(half), np.zeros((int(part.max()) + 1 if n_parts else 0, *half), dtype=np.float32)
     for first in range(0, len(corners), _TILES_AT_ONCE):
-        chosen = corners[first : first + _TILES_AT_ONCE]
-        tiles = np.stack([micrograph[y : y + tile_px, x : x + tile_px] for y, x in chosen]).astype(np.float32)
+        chosen = slice(first, first + _TILES_AT_ONCE)
+        tiles = np.stack([micrograph[y : y + tile_px, x : x + tile_px] for y, x in corners[chosen]]).astype(np.float32)
         tiles -= tiles.mean(axis=(1, 2), keepdims=True)
         transform = rfft2(tiles * window, n_threads=n_threads)
-        total += (transform.real**2 + transform.imag**2).sum(axis=0, dtype=np.float64)
-    return np.fft.fftshift(total / (len(corners) * tile_px**2), axes=0)
+        power = transform.real**2 + transform.imag**2
+        total += power.sum(axis=0, dtype=np.float64)
+        if n_parts:
+            for number, one in zip(part[chosen], power, strict=True):
+                parts[number] += one
+    count = np.bincount(part, minlength=len(parts))[: len(parts)]
+    middle = corners[:, ::-1] + 0.5 * (tile_px - 1)
+    centres = [middle[part == number].mean(axis=0) for number in range(len(parts))]
+    parts /= (np.maximum(count, 1) * tile_px**2).astype(np.float32)[:, None, None]
+    return TiledSpectrum(
+        power=np.fft.fftshift(total / (len(corners) * tile_px**2), axes=0),
+        parts=np.fft.fftshift(parts, axes=1),
+        centres_px=np.array(centres).reshape(-1, 2),
+    )
+
+
+def _corners(shape: tuple[int, ...], tile_px: int, *, overlap_frac: float, n_parts: int) -> tuple[Ints, Ints]:
+    """First pixels (y, x) of the tiles, `(t, 2)`, and the part that each tile belongs to, `(t,)`."""
+    y, x = (tile_starts(length, tile_px, overlap_frac=overlap_frac) for length in shape)
+    corners = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2)
+    row, column = (np.arange(len(a)) * max(min(n_parts, len(a)), 1) // len(a) for a in (y, x))
+    part: Ints = (row[:, None] * max(min(n_parts, len(x)), 1) + column[None, :]).ravel()
+    return corners, part
 
 
 def tile_size(extent_A: float, pixel_size_A: float, shape_px: tuple[int, int]) -> int:

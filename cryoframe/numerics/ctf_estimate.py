@@ -1,0 +1,142 @@
+"""Everything that is told about a micrograph's CTF from its spectrum: fit, confidence, thickness, tilt, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryoframe.numerics.backend import F32, Floats, Reals
+from cryoframe.numerics.ctf_confidence import Evidence, carbon_equivalent_A, crystal_frac, judge
+from cryoframe.numerics.ctf_fit import FitRange, FittedPoint, Lens, flatten
+from cryoframe.numerics.ctf_local import DefocusPlane, fit_plane, part_samples
+from cryoframe.numerics.ctf_rings import SpectrumFit, describe
+from cryoframe.numerics.ice_thickness import Thickness, thickness_from_rings
+
+#: A tilt is told where its standard error is no larger.
+_TILT_ERROR_DEG = 3.0
+_LEAST_PARTS = 4
+
+Fit = Callable[[Floats, float, Lens, FitRange], FittedPoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a micrograph must fulfil to be accepted.
+
+    Parameters
+    ----------
+    confidence_frac
+        Least probability that the defocus is right.
+    crystal_frac
+        Largest share of crystalline spots, see :func:`ctf_confidence.crystal_frac`.
+    carbon_A
+        Largest thickness of carbon that scatters as strongly; 0 = any.
+    """
+
+    confidence_frac: float = 0.9
+    crystal_frac: float = 0.05
+    carbon_A: float = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The spectrum of a micrograph and what it was recorded with.
+
+    Parameters
+    ----------
+    power
+        `(n, n//2+1)` mean periodogram, centred half layout.
+    pixel_size_A, voltage_kV
+        Of the micrograph.
+    dose_e_A2
+        0 = unknown.
+    parts, centres_A
+        Spectra of parts and their places (x, y) against the middle of the field; may be empty.
+    tiled
+        Whether `power` is a mean of Hann-tapered periodograms, so that its noise is what theory says.
+    dose_weighted
+        Whether the image was filtered, so that its counting noise does not show.
+    """
+
+    power: Floats
+    pixel_size_A: float
+    voltage_kV: float
+    dose_e_A2: float
+    parts: F32
+    centres_A: Reals
+    tiled: bool = True
+    dose_weighted: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What was found; None where it was not looked for or cannot be told."""
+
+    fit: SpectrumFit
+    evidence: Evidence
+    verdict: str
+    thickness: Thickness | None
+    plane: DefocusPlane | None
+    crystal_frac: float | None
+    carbon_A: float | None
+
+
+def estimate(recording: Recording, lens: Lens, limits: FitRange, demands: Demands, *, fit: Fit) -> Estimate:
+    """Fit a spectrum with `fit` and judge what was found.
+
+    Raises
+    ------
+    InvalidInput
+        See :func:`cryoframe.numerics.ctf_fit.flatten`.
+    """
+    power, pixel_size_A = recording.power, recording.pixel_size_A
+    fitted = fit(power, pixel_size_A, lens, limits)
+    evidence = judge(fitted.samples, lens, fitted.point, limits)
+    sure = evidence.confidence_frac >= demands.confidence_frac
+    every = flatten(power, pixel_size_A, low_A=limits.low_A, high_A=0.0)
+    counted = recording.tiled and not recording.dose_weighted
+    thickness = plane = carbon = None
+    if sure and len(recording.parts) >= _LEAST_PARTS:
+        plane = fit_plane(part_samples(recording.parts, fitted.samples), recording.centres_A, lens, fitted.point)
+    crystals = crystal_frac(power, pixel_size_A) if recording.tiled else None
+    if counted:
+        carbon = carbon_equivalent_A(
+            power, pixel_size_A, dose_e_A2=recording.dose_e_A2, voltage_kV=recording.voltage_kV
+        )
+    objections = _objections(evidence, demands, crystals=crystals, carbon_A=carbon)
+    if counted and not objections:
+        thickness = thickness_from_rings(every, power, lens, fitted.point, pixel_size_A=pixel_size_A)
+    known = thickness if thickness is not None and thickness.is_known else None
+    return Estimate(
+        fit=describe(
+            every, fitted, n=power.shape[0], high_A=limits.high_A, thickness_A=known.thickness_A if known else 0.0
+        ),
+        evidence=evidence,
+        verdict="; ".join(objections),
+        thickness=known,
+        plane=plane if plane is not None and plane.error_deg <= _TILT_ERROR_DEG else None,
+        crystal_frac=crystals,
+        carbon_A=carbon,
+    )
+
+
+def _objections(evidence: Evidence, demands: Demands, *, crystals: float | None, carbon_A: float | None) -> list[str]:
+    """What speaks against the micrograph, the most telling first."""
+    found = []
+    if evidence.at_edge:
+        found.append("defocus at the end of the searched range")
+    elif evidence.confidence_frac < demands.confidence_frac:
+        no_rings = evidence.posterior_frac < 0.5 or evidence.cross_significance < 1.5
+        found.append("no rings" if no_rings else "another defocus is nearly as good")
+    if crystals is not None and crystals > demands.crystal_frac:
+        found.append("crystalline ice")
+    if carbon_A is not None and 0.0 < demands.carbon_A < carbon_A:
+        found.append("carbon film")
+    return found
+
+
+def nothing() -> tuple[F32, Reals]:
+    """Spectra and places of no parts."""
+    return np.empty((0, 0, 0), dtype=np.float32), np.empty((0, 2))

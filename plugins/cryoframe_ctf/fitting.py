@@ -1,0 +1,218 @@
+"""What both CTF fitters share: from a micrograph or a given spectrum to a judged fit. Arithmetic is in the numerics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from cryoframe import CtfFit, Micrograph, StageContext
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics import ctf_estimate, spectrum
+from cryoframe.numerics.bounds import check_bounds, check_order
+from cryoframe.numerics.ctf_fit import FitRange, Lens
+from cryoframe.numerics.ice import inelastic_mean_free_path_A
+from cryoframe.numerics.ice_thickness import thickness_from_intensity_A
+
+MICROGRAPH, SPECTRUM = "micrograph", "spectrum"
+_SMALLEST_PX = 64
+#: More pixels at the largest value than this and the camera, or the file's type, was too small for the image.
+_SATURATED_FRAC = 0.25
+
+
+class Settings(Protocol):
+    """What the parameters of either fitter hold."""
+
+    @property
+    def input(self) -> str: ...
+    @property
+    def low_A(self) -> float: ...
+    @property
+    def high_A(self) -> float: ...
+    @property
+    def defocus_min_A(self) -> float: ...
+    @property
+    def defocus_max_A(self) -> float: ...
+    @property
+    def astigmatism_max_A(self) -> float: ...
+    @property
+    def phase_shift_max_deg(self) -> float: ...
+    @property
+    def tile_A(self) -> float: ...
+    @property
+    def clip_sd(self) -> float: ...
+    @property
+    def confidence_min_frac(self) -> float: ...
+    @property
+    def crystal_max_frac(self) -> float: ...
+    @property
+    def carbon_max_A(self) -> float: ...
+    @property
+    def vacuum_grey(self) -> float: ...
+    @property
+    def mean_free_path_A(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a fitter works: overlap of the tiles, parts along a side for local defocus (0 = none), and the fit."""
+
+    overlap_frac: float
+    n_parts: int
+    fit: ctf_estimate.Fit
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse values that cannot be meant."""
+    check_bounds(
+        settings,
+        low_A=(1.0, 1000.0),
+        high_A=(0.5, 100.0),
+        defocus_min_A=(-200000.0, 200000.0),
+        defocus_max_A=(-200000.0, 200000.0),
+        astigmatism_max_A=(0.0, 50000.0),
+        phase_shift_max_deg=(0.0, 180.0),
+        tile_A=(50.0, 20000.0),
+        clip_sd=(1.0, 1000.0),
+        confidence_min_frac=(0.0, 1.0),
+        crystal_max_frac=(0.0, 1e9),
+        carbon_max_A=(0.0, 1e6),
+        vacuum_grey=(0.0, 1e12),
+        mean_free_path_A=(0.0, 1e6),
+    )
+    check_order(settings, "high_A", "low_A")
+    check_order(settings, "defocus_min_A", "defocus_max_A")
+    if settings.input not in (MICROGRAPH, SPECTRUM):
+        raise InvalidInput(f"input = {settings.input!r} was set", expected=f"'{MICROGRAPH}' or '{SPECTRUM}'")
+
+
+def run(micrograph: Micrograph, settings: Settings, ctx: StageContext, *, method: Method) -> CtfFit:
+    """Fit and judge."""
+    _check(micrograph)
+    optics = micrograph.optics
+    ctx.report(0, 2, "power spectrum")
+    recording = recorded(micrograph, settings, ctx, method=method)
+    ctx.report(1, 2, "fit")
+    found = ctf_estimate.estimate(
+        recording,
+        Lens.of(optics.voltage_kV, optics.cs_mm, optics.amplitude_contrast_frac),
+        FitRange(
+            low_A=settings.low_A,
+            high_A=settings.high_A,
+            defocus_min_A=settings.defocus_min_A,
+            defocus_max_A=settings.defocus_max_A,
+            astigmatism_max_A=settings.astigmatism_max_A,
+            phase_shift_max_deg=settings.phase_shift_max_deg,
+        ),
+        ctf_estimate.Demands(settings.confidence_min_frac, settings.crystal_max_frac, settings.carbon_max_A),
+        fit=method.fit,
+    )
+    product = _product(micrograph, recording, found, thickness_A=_thickness_A(micrograph, settings, found))
+    _tell(ctx, product, found)
+    return product
+
+
+def _check(micrograph: Micrograph) -> None:
+    pixel_size_A = micrograph.pixel_size_A
+    if not (pixel_size_A > 0 and np.isfinite(pixel_size_A)):
+        raise InvalidInput(
+            f"micrograph '{micrograph.micrograph_id}' has a pixel of {pixel_size_A} Å",
+            expected="a positive number",
+            remedy="State pixel_size_A in the configuration.",
+        )
+    spectrum.check_image(micrograph.data, smallest_px=_SMALLEST_PX)
+
+
+def recorded(
+    micrograph: Micrograph, settings: Settings, ctx: StageContext, *, method: Method
+) -> ctf_estimate.Recording:
+    """The spectrum of a micrograph, or the given one.
+
+    Raises
+    ------
+    InvalidInput
+        For a saturated micrograph, and a given spectrum that is not square with an even edge.
+    """
+    pixel_size_A, voltage_kV = micrograph.pixel_size_A, micrograph.optics.voltage_kV
+    if settings.input == SPECTRUM:
+        power = spectrum.half_of_full(micrograph.data)
+        parts, centres = ctf_estimate.nothing()
+        return ctf_estimate.Recording(power, pixel_size_A, voltage_kV, 0.0, parts, centres, tiled=False)
+    spectrum.check_saturation(micrograph.data, most_frac=_SATURATED_FRAC)
+    tile_px = spectrum.tile_size(settings.tile_A, pixel_size_A, micrograph.shape_px)
+    clipped = spectrum.clip_outliers(micrograph.data, n_sigma=settings.clip_sd)
+    tiled = spectrum.tiled_spectra(
+        clipped, tile_px, overlap_frac=method.overlap_frac, n_parts=method.n_parts, n_threads=ctx.n_threads
+    )
+    middle = 0.5 * (np.array(micrograph.shape_px[::-1]) - 1.0)
+    return ctf_estimate.Recording(
+        tiled.power,
+        pixel_size_A,
+        voltage_kV,
+        micrograph.dose_e_A2,
+        tiled.parts,
+        (tiled.centres_px - middle) * pixel_size_A,
+        dose_weighted=micrograph.dose_weighted,
+    )
+
+
+def _thickness_A(micrograph: Micrograph, settings: Settings, found: ctf_estimate.Estimate) -> float | None:
+    """Thickness from intensity where the vacuum's is known, else from the rings."""
+    if settings.vacuum_grey > 0.0 and settings.input == MICROGRAPH:
+        free_path_A = settings.mean_free_path_A or inelastic_mean_free_path_A(micrograph.optics.voltage_kV)
+        mean = float(micrograph.data.mean(dtype=np.float64))
+        return thickness_from_intensity_A(mean, settings.vacuum_grey, free_path_A)
+    return None if found.thickness is None else found.thickness.thickness_A
+
+
+def _product(
+    micrograph: Micrograph,
+    recording: ctf_estimate.Recording,
+    found: ctf_estimate.Estimate,
+    *,
+    thickness_A: float | None,
+) -> CtfFit:
+    fit, plane, local = found.fit, found.plane, None
+    if plane is not None:
+        middle_A = 0.5 * (np.array(micrograph.shape_px[::-1]) - 1.0) * recording.pixel_size_A
+        local = np.column_stack([recording.centres_A + middle_A, plane.defocus_A]).astype(np.float32)
+    return CtfFit(
+        micrograph_id=micrograph.micrograph_id,
+        defocus_u_A=fit.defocus_u_A,
+        defocus_v_A=fit.defocus_v_A,
+        defocus_angle_deg=fit.defocus_angle_deg,
+        phase_shift_deg=fit.phase_shift_deg,
+        fit_resolution_A=fit.fit_resolution_A,
+        score=fit.score,
+        profile=fit.profile,
+        spectrum=fit.picture,
+        confidence_frac=found.evidence.confidence_frac,
+        accepted=not found.verdict,
+        verdict=found.verdict,
+        ice_thickness_A=thickness_A,
+        tilt_deg=None if plane is None else plane.tilt_deg,
+        tilt_axis_deg=None if plane is None else plane.tilt_axis_deg,
+        local_defocus=local,
+    )
+
+
+def _tell(ctx: StageContext, product: CtfFit, found: ctf_estimate.Estimate) -> None:
+    """Metrics, and one line for people."""
+    ctx.metric("ctf_score", product.score)
+    ctx.metric("fit_resolution_A", product.fit_resolution_A, "Å")
+    ctx.metric("ctf_confidence_frac", found.evidence.confidence_frac)
+    ctx.metric("ctf_accepted", float(product.accepted))
+    for name, value, unit in (
+        ("ice_thickness_A", product.ice_thickness_A, "Å"),
+        ("tilt_deg", product.tilt_deg, "°"),
+        ("crystalline_ice_frac", found.crystal_frac, ""),
+        ("carbon_equivalent_A", found.carbon_A, "Å"),
+    ):
+        if value is not None:
+            ctx.metric(name, value, unit)
+    defoci = f"{product.defocus_u_A:.0f} / {product.defocus_v_A:.0f} Å"
+    if product.accepted:
+        ctx.report(2, 2, f"{defoci}, rings to {product.fit_resolution_A:.1f} Å")
+    else:
+        ctx.report(2, 2, f"not accepted: {product.verdict} ({defoci})")
