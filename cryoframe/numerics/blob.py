@@ -3,54 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics import ctf
-from cryoframe.numerics.backend import F32, Bools, Complexes, Floats, Ints, Reals
-from cryoframe.numerics.fourier import fourier_crop, good_size, irfft2, rfft2
-from cryoframe.numerics.grids import frequencies_1_A
+from cryoframe.numerics.backend import F32, Bools, Floats, Reals
+from cryoframe.numerics.fourier import irfft2
 from cryoframe.numerics.masks import grow
+from cryoframe.numerics.matched_filter import (
+    Canvas,
+    Transfer,
+    expected_maxima,
+    first_guess_power,
+    noise_power,
+    prepare,
+    z_map,
+)
 from cryoframe.numerics.peaks import keep_apart, local_maxima
-from cryoframe.numerics.spectrum import clip_outliers, robust_scale
+from cryoframe.numerics.spectrum import robust_scale
+
+__all__ = ["Found", "Search", "Transfer", "ball", "find_blobs", "junk_area", "shell", "threshold_for"]
 
 _PIXELS_ACROSS = 16
+#: Peaks above this many standard deviations are kept out of the noise, and say what is usual among particles.
+_CANDIDATE_SD = 3.5
+#: Frequencies beyond about this many per diameter are left out: there, particles are not round.
+_CUTOFF = 2.5
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """The microscope as the filter needs to know it; the defocus is the mean of the two."""
-
-    voltage_kV: float
-    cs_mm: float
-    amplitude_contrast: float
-    defocus_A: float
-    phase_shift_deg: float = 0.0
-
-    def at(self, k: Floats) -> Reals:
-        """CTF at frequencies `k` [1/Å]."""
-        return np.asarray(
-            ctf.ctf_1d(
-                k,
-                voltage_kV=self.voltage_kV,
-                cs_mm=self.cs_mm,
-                amplitude_contrast=self.amplitude_contrast,
-                defocus_A=self.defocus_A,
-                phase_shift_deg=self.phase_shift_deg,
-            ),
-            dtype=np.float64,
-        )
-
-
-def shrink(micrograph: Floats, pixel_size_A: float, diameter_A: float, *, n_threads: int = 1) -> F32:
-    """Fourier-crop an image so that a particle is some 16 pixels across; positions scale by the ratio of the sides."""
-    ratio = min(pixel_size_A * _PIXELS_ACROSS / diameter_A, 1.0)
-    shape = (max(round(micrograph.shape[0] * ratio), 2), max(round(micrograph.shape[1] * ratio), 2))
-    return fourier_crop(micrograph, shape, n_threads=n_threads).astype(np.float32)
 
 
 def ball(k: Floats, radius_A: float) -> Reals:
@@ -72,77 +53,6 @@ def shell(k: Floats, outer_A: float, inner_A: float) -> Reals:
         raise InvalidInput(f"a shell from {inner_A} to {outer_A} Å was asked for", expected="0 ≤ inner < outer")
     hole = (inner_A / outer_A) ** 3
     return np.asarray((ball(k, outer_A) - hole * ball(k, inner_A)) / (1.0 - hole) if hole else ball(k, outer_A))
-
-
-def background_power(ft: Complexes, ring: Ints, n_rings: int) -> Reals:
-    """Radial power `(n_rings,)` as a parabola in the logarithm of the frequency.
-
-    So smooth that the particles' own power hardly enters: a filter divided by that would undo the particle's shape.
-    """
-    power = (ft.real.astype(np.float64) ** 2 + ft.imag.astype(np.float64) ** 2).ravel()
-    count = np.bincount(ring.ravel(), minlength=n_rings)[1:]
-    mean = np.bincount(ring.ravel(), power, n_rings)[1:] / np.maximum(count, 1)
-    radius = np.arange(1, n_rings)
-    known = (count > 0) & (mean > 0)
-    # Weights that make every octave count alike.
-    line = np.polynomial.polynomial.polyfit(
-        np.log(radius[known]), np.log(mean[known]), 2, w=1.0 / np.sqrt(radius[known])
-    )
-    logarithm = np.polynomial.polynomial.polyval(np.log(np.maximum(np.arange(n_rings), 1)), line)
-    smooth: Reals = np.exp(logarithm)
-    return smooth
-
-
-def score_map(
-    image: Floats,
-    pixel_size_A: float,
-    *,
-    outer_A: float,
-    inner_A: float = 0.0,
-    transfer: Transfer | None = None,
-    cutoff: float = 2.5,
-) -> F32:
-    """Signal-to-noise ratio of a particle of one size at every pixel.
-
-    Parameters
-    ----------
-    image
-        `(ny, nx)`, particles bright, without outliers.
-    pixel_size_A
-        Its pixel.
-    outer_A, inner_A
-        Radii of the particle and of its hollow.
-    transfer
-        The micrograph's CTF; None looks for the particle as it would be in focus with positive contrast.
-    cutoff
-        Frequencies beyond about this many per diameter are left out: there, particles are not round.
-
-    Returns
-    -------
-    `(ny, nx)` float32 in robust standard deviations of the map itself.
-
-    References
-    ----------
-    Matched filter in coloured noise: North, Proc. IEEE 51, 1016 (1963), doi 10.1109/PROC.1963.2383.
-    """
-    ny, nx = image.shape
-    margin = round(2.0 * outer_A / pixel_size_A)
-    shape = (good_size(ny + margin), good_size(nx + margin))
-    canvas = np.pad(image - image.mean(), [(0, shape[0] - ny), (0, shape[1] - nx)], mode="symmetric")
-    ft = rfft2(canvas.astype(np.float32))
-    k = frequencies_1_A(shape, pixel_size_A, centred_half=False)
-    ring = np.rint(k * (max(shape) * pixel_size_A)).astype(np.int64)
-    n_rings = int(ring.max()) + 1
-    ring_k = np.arange(n_rings) / (max(shape) * pixel_size_A)
-    wanted = shell(ring_k, outer_A, inner_A) * np.exp(-0.5 * (ring_k * 2.0 * outer_A / cutoff) ** 2)
-    if transfer is not None:
-        wanted = wanted * transfer.at(ring_k)
-    weight = wanted / background_power(ft, ring, n_rings)
-    weight[0] = 0.0
-    filtered = irfft2(ft * weight.astype(np.float32)[ring], shape)[:ny, :nx]
-    centre, spread = robust_scale(filtered)
-    score: F32 = ((filtered - centre) / spread).astype(np.float32)
-    return score
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +77,24 @@ class Search:
 
     diameter_A: float
     inner_diameter_A: float = 0.0
-    scales: tuple[float, ...] = (0.75, 1.0)
-    threshold: float = 3.5
+    scales: tuple[float, ...] = (1.0, 0.9, 0.8)
+    threshold: float = 4.0
     distance_A: float = 0.0
     false_frac: float = 0.5
     junk_sd: float = 5.0
 
 
+class Found(NamedTuple):
+    """Positions `(m, 2)` (x, y) [Å], z-values `(m,)`, highest first, and how many peaks noise alone would give."""
+
+    positions_A: Reals
+    z: Reals
+    n_by_chance: float
+
+
 def find_blobs(
     micrograph: Floats, pixel_size_A: float, search: Search, *, transfer: Transfer | None = None, n_threads: int = 1
-) -> tuple[Reals, Reals]:
+) -> Found:
     """Positions of round particles in a micrograph.
 
     Parameters
@@ -184,46 +102,71 @@ def find_blobs(
     micrograph
         `(ny, nx)` as recorded, particles dark.
     pixel_size_A, transfer
-        Its pixel and CTF.
+        Its pixel and CTF; without CTF, particles are looked for as they would be in focus with positive contrast.
     search
         What is looked for.
     n_threads
         Worker threads of the FFT.
 
-    Returns
-    -------
-    `(m, 2)` (x, y) [Å from the centre of pixel 0] and `(m,)` scores [standard deviations], highest first.
-
     Notes
     -----
-    Noise makes as many bright peaks as dark ones; so the bright ones that are not the fringe of a pick say how many of
-    the picks are noise, and the threshold is raised until these are few.
+    The noise is taken twice: of the whole image, then of what is further than 0.6 diameters from any candidate, so that
+    neither its spectrum nor its standard deviation is that of the particles. Where there is nothing else, noise makes
+    as many bright peaks as dark ones; the bright ones that are not the fringe of a pick say how many of the picks are
+    noise, and the threshold is raised until these are few.
     """
-    clipped = -clip_outliers(micrograph, n_sigma=4.0)
-    image = shrink(clipped, pixel_size_A, search.diameter_A * min(search.scales), n_threads=n_threads)
-    step_A = np.array([pixel_size_A * micrograph.shape[1 - i] / image.shape[1 - i] for i in range(2)])
-    pixel_A = float(step_A.mean())
-    maps = [
-        score_map(
-            image,
-            pixel_A,
-            outer_A=0.5 * search.diameter_A * scale,
-            inner_A=0.5 * search.inner_diameter_A * scale,
-            transfer=transfer,
-        )
-        for scale in search.scales
-    ]
-    apart_px = (search.distance_A or 0.6 * search.diameter_A) / pixel_A
+    diameter_A = search.diameter_A
+    canvas = prepare(
+        micrograph,
+        pixel_size_A,
+        small_pixel_A=diameter_A * min(search.scales) / _PIXELS_ACROSS,
+        margin_A=diameter_A,
+        n_threads=n_threads,
+    )
+    diameter_px = diameter_A / canvas.pixel_A
+    apart_px = (search.distance_A or 0.6 * diameter_A) / canvas.pixel_A
+    maps, filters, power = _scored(canvas, search, transfer, apart_px)
     dark, scores = _peaks(np.max(maps, axis=0), search.threshold, apart_px)
     bright, mirrored = _peaks(np.max([-one for one in maps], axis=0), search.threshold, apart_px)
-    junk = junk_area(image, dark, search.diameter_A / pixel_A, n_sigma=search.junk_sd)
+    junk = junk_area(canvas, dark[scores > _CANDIDATE_SD], diameter_px, n_sigma=search.junk_sd)
     clean = ~_values_at(junk, dark)
     dark, scores = dark[clean], scores[clean]
-    near = _near(dark, image.shape, search.diameter_A / pixel_A) | junk
+    near = _near(dark, canvas.image.shape, diameter_px) | junk
     lone = mirrored[~_values_at(near, bright)]
     free_frac = max(1.0 - float(near.mean()), 0.1)
-    chosen = scores >= threshold_for(scores, lone, search.false_frac * free_frac)
-    return dark[chosen] * step_A, scores[chosen]
+    threshold = threshold_for(scores, lone, search.false_frac * free_frac)
+    chosen = scores >= threshold
+    least = max(float(scores[chosen].min()) if chosen.any() else search.threshold, 1.5)
+    by_chance = sum(expected_maxima(least, weight=one, power=power, canvas=canvas) for one in filters)
+    return Found(canvas.to_A(dark[chosen]), scores[chosen], by_chance)
+
+
+def _scored(
+    canvas: Canvas, search: Search, transfer: Transfer | None, apart_px: float
+) -> tuple[list[F32], list[Reals], Reals]:
+    """Maps of z for each scale, the filters they were made with, and the noise power these are for."""
+    power = first_guess_power(canvas)
+    filters = [_filter(canvas, search, scale, transfer, power) for scale in search.scales]
+    maps = [z_map(canvas, one) for one in filters]
+    candidates, _ = _peaks(np.max(maps, axis=0), _CANDIDATE_SD, apart_px)
+    free = ~_near(candidates, canvas.image.shape, 0.6 * search.diameter_A / canvas.pixel_A)
+    found = noise_power(canvas, free)
+    if found is None:
+        return maps, filters, power
+    filters = [_filter(canvas, search, scale, transfer, found) for scale in search.scales]
+    return [z_map(canvas, one, free) for one in filters], filters, found
+
+
+def _filter(canvas: Canvas, search: Search, scale: float, transfer: Transfer | None, power: Reals) -> Reals:
+    """Matched filter `(r,)` of one size: what is looked for over the power of the noise."""
+    k, diameter_A = canvas.ring_k_1_A, search.diameter_A * scale
+    wanted = shell(k, 0.5 * diameter_A, 0.5 * search.inner_diameter_A * scale)
+    wanted = wanted * np.exp(-0.5 * (k * diameter_A / _CUTOFF) ** 2)
+    if transfer is not None:
+        wanted = wanted * transfer.at(k)
+    weight: Reals = wanted / power
+    weight[0] = 0.0
+    return weight
 
 
 def _values_at(image: NDArray[_Scalar], positions: Reals) -> NDArray[_Scalar]:
@@ -265,14 +208,14 @@ def threshold_for(scores: Reals, mirrored: Reals, false_frac: float) -> float:
     return np.inf
 
 
-def junk_area(image: Floats, peaks_px: Reals, diameter_px: float, *, n_sigma: float) -> Bools:
+def junk_area(canvas: Canvas, candidates_px: Reals, diameter_px: float, *, n_sigma: float) -> Bools:
     """Where the image, averaged over half a particle, is too dark or too bright to be ice with particles.
 
     Parameters
     ----------
-    image
-        `(ny, nx)`.
-    peaks_px
+    canvas
+        The small image and its transform.
+    candidates_px
         `(m, 2)` candidates (x, y): a deviation that is usual among them is not junk.
     diameter_px
         Of the particle.
@@ -283,15 +226,12 @@ def junk_area(image: Floats, peaks_px: Reals, diameter_px: float, *, n_sigma: fl
     -------
     `(ny, nx)` bool, grown by half a diameter around contamination, carbon edges and cracks.
     """
-    ny, nx = image.shape
-    margin = round(2 * diameter_px)
-    shape = (good_size(ny + margin), good_size(nx + margin))
-    canvas = np.pad(image, [(0, shape[0] - ny), (0, shape[1] - nx)], mode="symmetric").astype(np.float32)
-    k = frequencies_1_A(shape, 1.0, centred_half=False)
-    envelope = np.exp(-2.0 * (np.pi * k * 0.25 * diameter_px) ** 2).astype(np.float32)
-    smooth = irfft2(rfft2(canvas) * envelope, shape)[:ny, :nx]
+    ny, nx = canvas.image.shape
+    width_A = 0.25 * diameter_px * canvas.pixel_A
+    envelope = np.exp(-2.0 * (np.pi * canvas.k_1_A * width_A) ** 2).astype(np.float32)
+    smooth = irfft2(canvas.ft * envelope, canvas.shape)[:ny, :nx]
     centre, spread = robust_scale(smooth)
-    if len(peaks_px):
-        spread = max(spread, float(np.median(np.abs(_values_at(smooth, peaks_px) - centre))))
+    if len(candidates_px):
+        spread = max(spread, float(np.median(np.abs(_values_at(smooth, candidates_px) - centre))))
     outside = np.abs(smooth - centre) > n_sigma * spread
     return grow(outside, 0.5 * diameter_px) if outside.any() else outside

@@ -18,10 +18,10 @@ class Params:
 
     diameter_A: float = 150.0  #: longest diameter of the particle
     inner_diameter_A: float = 0.0  #: diameter of the hollow of a shell-like particle; 0 = solid
-    smallest_scale: float = 0.75  #: sizes from this fraction of the diameter up to the diameter are tried
-    n_scales: int = 2  #: how many sizes
-    threshold: float = 3.5  #: least score, in standard deviations of the score over the micrograph
-    distance_A: float = 0.0  #: least distance of two picks; 0 = 0.6 diameters
+    smallest_scale: float = 0.8  #: sizes from this fraction of the diameter up to the diameter are tried
+    n_scales: int = 3  #: how many sizes
+    threshold: float = 4.0  #: least z-value, in standard deviations of the score where no particle is
+    min_distance_A: float = 0.0  #: least distance of two picks; 0 = 0.6 diameters
     false_frac: float = 0.5  #: raise the threshold until bright peaks are at most this fraction of the picks
     junk_sd: float = 5.0  #: leave out areas further from the median grey than this many standard deviations
     use_ctf: bool = True  #: look for the particle as this CTF images it
@@ -35,7 +35,7 @@ class Params:
             smallest_scale=(0.1, 1.0),
             n_scales=(1, 16),
             threshold=(0.0, 1000.0),
-            distance_A=(0.0, 100000.0),
+            min_distance_A=(0.0, 100000.0),
             false_frac=(0.0, 1.0),
             junk_sd=(0.5, 1000.0),
         )
@@ -44,7 +44,7 @@ class Params:
 
 @hookimpl
 def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
-    """Find round particles; ``figure_of_merit`` is their score in standard deviations."""
+    """Find round particles; ``figure_of_merit`` is a z-value: standard deviations of what noise gives."""
     _check(micrograph, params)
     ctx.report(0, 1, "matched filter")
     search = blob.Search(
@@ -52,24 +52,25 @@ def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: Sta
         inner_diameter_A=params.inner_diameter_A,
         scales=tuple(float(scale) for scale in np.linspace(1.0, params.smallest_scale, params.n_scales)),
         threshold=params.threshold,
-        distance_A=params.distance_A,
+        distance_A=params.min_distance_A,
         false_frac=params.false_frac,
         junk_sd=params.junk_sd,
     )
-    positions, scores = blob.find_blobs(
+    found = blob.find_blobs(
         micrograph.data,
         micrograph.pixel_size_A,
         search,
         transfer=_transfer(micrograph, ctf) if params.use_ctf else None,
         n_threads=ctx.n_threads,
     )
-    ctx.metric("n_picks", len(scores))
-    ctx.report(1, 1, f"{len(scores)} picks")
+    ctx.metric("n_picks", len(found.z))
+    ctx.metric("noise_picks_expected", found.n_by_chance)
+    ctx.report(1, 1, f"{len(found.z)} picks")
     return ParticleTable.from_columns(
         {
-            "x_A": positions[:, 0].astype(np.float32),
-            "y_A": positions[:, 1].astype(np.float32),
-            "figure_of_merit": scores.astype(np.float32),
+            "x_A": found.positions_A[:, 0].astype(np.float32),
+            "y_A": found.positions_A[:, 1].astype(np.float32),
+            "figure_of_merit": found.z.astype(np.float32),
         }
     )
 
