@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -29,11 +30,13 @@ from cryoframe.twin.landing import Arrival, plan_landing
 from cryoframe.twin.plan import Known, make_plan
 from cryoframe.twin.session import SessionConfig
 from cryoframe.twin.shot import Layout, Shot
-from cryoframe.twin.species import open_species
+from cryoframe.twin.species import expected_per_A2, open_species
 from cryoframe.twin.workers import HOOK, Bench, stage_params
 
 #: What a truth folder begins with: every setting, version and seed.
 MANIFEST = "session.json"
+#: The fullest exposure that is tried has so many standard deviations of its Poisson number more than the mean.
+N_SIGMA = 3.0
 SERVICES = ("open_specimen", "write_movie", "write_reference")
 
 
@@ -131,9 +134,16 @@ def layout_of(config: SessionConfig, first: Shot) -> Layout:
 def _tried(
     config: SessionConfig, params: Mapping[str, Any], specimens: tuple[Specimen, ...], plugins: Plugins
 ) -> Known:
-    """Ask the stage for an empty exposure, whose frames nobody reads: what it refuses, it refuses now."""
+    """Ask the stage for the fullest exposure, whose frames nobody reads: what it refuses, it refuses now.
+
+    It is fuller than any of the session is likely to be: particles that hardly find room would else find none in some
+    exposure, hours later.
+    """
     exposure = make_plan(replace(config, n_movies=1, faults=()))[0].exposure
-    bare = replace(exposure, trouble=replace(exposure.trouble, empty_hole=True), concentration_factor=0.0)
+    ny, nx = exposure.shape_px
+    mean = sum(expected_per_A2(one, config.ice.max_A) for one in specimens) * ny * nx * exposure.pixel_size_A**2
+    fuller = 1.0 + min(N_SIGMA / math.sqrt(max(mean, 1.0)), 1.0)
+    bare = replace(exposure, ice_thickness_A=config.ice.max_A, concentration_factor=fuller)
     plugin = plugins.load(plugins.select(HOOK, config.stage.use))
     checked = stage_params(plugins, config.stage.use, params)
     with tempfile.TemporaryDirectory(prefix="cryoframe-simulate-") as folder:

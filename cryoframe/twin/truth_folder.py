@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,11 +63,13 @@ def gather(truth: Path, movies: Mapping[str, str]) -> Truth:
     table.check()
     _replaced(truth / "particles.arrow", table.write)
     groups = optics_groups(every)
+    box_px = _box_px(opened, every[0].movie_pixel_A)
+    groups = [{**group, "box_px": box_px} for group in groups]
     is_particle = np.asarray(table.column("truth_class") == "particle", dtype=bool)
     species = [str(entry["name"]) for entry in opened.session["species"]]
     names = {one.truth.exposure.exposure_id: one.micrograph for one in every}
     for name, rows in (("particles.star", is_particle), ("distractors.star", ~is_particle)):
-        columns = _columns(table.select(rows), names, species)
+        columns = _columns(table.select(rows), names, species, pixel_A=every[0].movie_pixel_A)
         _replaced(truth / name, lambda path, columns=columns: particles_to_star(path, columns, groups))
     _replaced(truth / "micrographs.star", lambda path: _micrographs(path, every, groups))
     faults = {"faults": opened.session["faults"], "exposures": opened.faults(), "landing": opened.happened()}
@@ -102,12 +105,23 @@ def _one(opened: Truth, name: str, movie: str) -> _One:
     return _One(truth, movie, f"motion/{name}.star", truth.exposure.pixel_size_A / finer, shape)
 
 
-def _columns(table: ParticleTable, names: Mapping[str, str], species: Sequence[str]) -> dict[str, Column]:
+def _columns(
+    table: ParticleTable, names: Mapping[str, str], species: Sequence[str], *, pixel_A: float
+) -> dict[str, Column]:
     columns: dict[str, Column] = {"micrograph_name": _texts(names[str(m)] for m in table.column("micrograph_id"))}
     columns |= {name: table.floats(name) for name in _ROWS if name in table.names}
+    for axis in "xy":  # boxes are cut around whole pixels: what is left of the place becomes the particle's shift
+        whole_A = np.rint(columns[f"{axis}_A"] / pixel_A) * pixel_A
+        columns[f"shift_{axis}_A"] = columns[f"shift_{axis}_A"] + whole_A - columns[f"{axis}_A"]
+        columns[f"{axis}_A"] = whole_A
     columns["class_id"] = np.array([species.index(str(name)) for name in table.column("species")], dtype=np.int64)
     columns["optics_group"] = _texts(str(name) for name in table.column("optics_group"))
     return columns
+
+
+def _box_px(opened: Truth, pixel_A: float) -> int:
+    """Return a box for the particles, twice their diameter; RELION cuts no box before it knows of one."""
+    return 16 * math.ceil(2.0 * opened.diameter_A / pixel_A / 16)
 
 
 def _texts(values: Any) -> Column:
