@@ -6,8 +6,11 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Cli
+
+from cryoframe.formats import mrc
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "twin"))
 from session_world import STAGE
@@ -143,3 +146,43 @@ def test_score__refuses_what_is_no_truth_and_what_says_nothing(
     other = cli("score", "nothing_here", "--truth", "truth")
     assert other.returncode == 2
     assert "Traceback" not in other.stderr
+
+
+PICKERS = """
+import numpy as np
+
+from cryoframe import CtfFit, Micrograph, Movie, hookimpl
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Params:
+    beyond_A: float = 0.0  # added to the defocus
+
+
+@hookimpl
+def estimate_ctf(micrograph: Micrograph, params: Params) -> CtfFit:
+    return CtfFit("", 10000.0 + params.beyond_A, 10000.0 + params.beyond_A, 0.0)
+"""
+
+
+def test_compare__pairs_errors_to_the_truth(cli: Cli, models: list[str | Path], tmp_path: Path) -> None:
+    assert (
+        cli(*models, "--movies", "2", "--layout", "flat", "--out", "out", "--truth", "truth", "--quiet").returncode == 0
+    )
+
+    for number in (1, 2):  # what motion correction would call them
+        image = np.random.default_rng(number).standard_normal((64, 96)).astype(np.float32)
+        mrc.write(tmp_path / f"session_{number:05d}.mrc", image, pixel_size_A=4.0)
+    for name in ("near", "far"):
+        (tmp_path / f"{name}.py").write_text(PICKERS, encoding="utf-8")
+    words = ["compare", "estimate_ctf", "near", "far", "--on", "session_00001.mrc", "session_00002.mrc"]
+    plugins = ["--plugin-file", "near.py", "--plugin-file", "far.py", "--set", "far:beyond_A=70000.0"]
+    done = cli(*words, *plugins, "--truth", "truth", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["quantity"]: row for row in json.loads(done.stdout)["to_truth"]}
+    assert rows["defocus_error_A"]["n"] == 2
+    assert rows["defocus_error_A"]["mean_b"] > rows["defocus_error_A"]["mean_a"] + 4e4
+    assert rows["astigmatism_error_A"]["b_minus_a"] == 0
+    strangers = cli("compare", "estimate_ctf", "near", "far", "--on", "thing.mrc", *plugins, "--truth", "truth")
+    assert strangers.returncode == 2

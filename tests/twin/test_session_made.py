@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from cryoframe.compare.truth_table import score
 from cryoframe.data.tables import ParticleTable
 from cryoframe.errors import ConfigError
 from cryoframe.formats.star_motion import motion_from_star
+from cryoframe.twin.deliver import land_live_session, landed_path
+from cryoframe.twin.live import Arrived
+from cryoframe.twin.make import make_all
 from cryoframe.twin.prepare import prepare
 
 
@@ -156,6 +160,34 @@ def test_a_flipped_gain__leaves_the_reference_and_turns_the_sensor(tmp_path: Pat
 def test_an_event_camera_is_asked_for__where_files_hold_events(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="makes no events"):
         made(small(tmp_path, session={"n_movies": 1, "kind": "eer"}))
+
+
+def test_a_live_session_that_is_stopped__goes_on_and_lands_everything_once(tmp_path: Path) -> None:
+    config = small(tmp_path)
+    landed: list[str] = []
+
+    def live(n_before_stop: int, *, resume: bool) -> bool:
+        ready = prepare(config, plugins_of(config), n_workers=1, resume=resume)
+        stop = threading.Event()
+
+        def said(one: Arrived) -> None:
+            landed.append(one.exposure_id)
+            if len(landed) >= n_before_stop:
+                stop.set()
+
+        making = make_all(ready, n_workers=1, landed=lambda planned: landed_path(ready, planned.shot))
+        report, _ = land_live_session(ready, making, movies_per_hour=3600, speed=10, stop=stop, said=said)
+        return report.finished
+
+    assert not live(2, resume=False)
+    first = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("*.tiff")}
+    assert 1 <= len(first) <= 2
+    assert live(99, resume=True)
+    found = {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("*.tiff")}
+    assert len(found) == 4
+    assert {name: found[name] for name in first} == first
+    assert (tmp_path / "out" / "gain.mrc").is_file()
+    assert not (tmp_path / ".out.staging").exists()
 
 
 @pytest.mark.relion
