@@ -95,7 +95,7 @@ def _alike(a: Reals, b: Reals, length_A: float) -> Reals:
 
 
 def field_prior(places_A: Reals, dose_e_A2: Reals, length_A: float) -> FieldPrior:
-    """Modes of local motion of unit variance at the end of the exposure, about the mean over the patches.
+    """Modes of local motion about the mean over the patches; of unit variance, on average, at the end of the exposure.
 
     Parameters
     ----------
@@ -108,6 +108,7 @@ def field_prior(places_A: Reals, dose_e_A2: Reals, length_A: float) -> FieldPrio
     """
     among = _alike(places_A, places_A, length_A)
     centred = among - among.mean(axis=0) - among.mean(axis=1)[:, None] + among.mean()
-    space, values = _modes(centred)
+    size = max(float(np.trace(centred)) / len(centred), 1e-12)
+    space, values = _modes(centred / size)
     time, _ = _modes(path_covariance(dose_e_A2))
-    return FieldPrior(places_A, space, time, length_A, space / values if len(values) else space)
+    return FieldPrior(places_A, space, time, length_A, space / (size * values))

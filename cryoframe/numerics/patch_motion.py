@@ -26,6 +26,8 @@ from cryoframe.numerics.windows import Tile, tukey_2d
 
 #: Rings that signal and noise are averaged over, and how many of them are smoothed over.
 _SMOOTH = 5
+#: How far signal must stand out of chance, in deviations, to be followed at all.
+_EVIDENCE = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +251,18 @@ def measured_spectrum(patches: Patches, rings: Reals, fade: F32) -> Spectrum:
     kernel = np.ones(min(_SMOOTH, len(rings)))
     products, weight = (np.convolve(values, kernel, "same") for values in (rings, n * pairs))
     signal = products / np.maximum(weight, 1e-30)
-    noise = np.maximum(patches.power - np.maximum(signal, 0.0) * squared.mean(axis=0), 1e-6 * patches.power + 1e-30)
-    # Products of noise scatter by noise²·√(pairs/2n): less than twice that is taken for nothing.
+    power = np.convolve(n * patches.power, kernel, "same") / np.maximum(np.convolve(n, kernel, "same"), 1.0)
+    noise = power - np.maximum(signal, 0.0) * squared.mean(axis=0)
+    # A difference of large numbers where signal is strong; counting noise is nearly white.
+    noise = np.maximum(noise, 0.5 * float(np.median(noise[len(noise) // 2 :])))
+    noise = np.maximum(noise, 1e-6 * patches.power + 1e-30)
+    # Products of noise scatter by noise²·√(pairs/2n): less than thrice that is taken for nothing.
     scatter = noise * np.sqrt(np.convolve(0.5 * n * pairs, kernel, "same")) / np.maximum(weight, 1e-30)
-    return Spectrum(np.where(signal > 2.0 * scatter, signal, 0.0), noise)
+    spectrum = Spectrum(np.where(signal > 3.0 * scatter, signal, 0.0), noise)
+    weight = spectrum.weights(fade).astype(np.float64)
+    chance = float(np.sqrt((weight**2 * 0.5 * n * pairs * noise**2).sum()))
+    # One ring in some hundred stands out by chance; all of them together do not.
+    return spectrum if float((weight * rings).sum()) > _EVIDENCE * chance else Spectrum(np.zeros_like(signal), noise)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,8 @@ class Held:
         """Add a frame to the sum and hold it, in a wider type than those before where that is needed."""
         lost, highest = _kept(None if self._frames is None else self._frames[index], self.total, frame)
         name = f"frame {index} of movie '{self._movie.movie_id}'"
-        if not np.isfinite(highest):
+        counts = self._frames is not None and self._frames.dtype.kind in "iu" and not lost
+        if not np.isfinite(highest) or not (counts or np.isfinite(float(frame.min()))):
             raise InvalidInput(
                 f"{name} holds values that are not finite",
                 expected="finite counts",
