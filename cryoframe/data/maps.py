@@ -43,3 +43,5 @@ class LocalResolution:
 
     data: NDArray[np.float32]
     pixel_size_A: float
+    #: The map low-passed voxel by voxel at that resolution, where a stage makes one.
+    filtered: Volume | None = None

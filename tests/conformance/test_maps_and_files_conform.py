@@ -6,6 +6,7 @@ from cryoframe.testing import conformance
 
 test_make_mask_threshold = conformance("threshold", "make_mask")
 test_postprocess_fsc = conformance("fsc", "postprocess")
+test_estimate_local_resolution_windowed = conformance("windowed", "estimate_local_resolution")
 test_open_movie_mrc = conformance("mrc", "open_movie")
 test_open_movie_tiff = conformance("tiff", "open_movie")
 test_open_movie_eer = conformance("eer", "open_movie")
