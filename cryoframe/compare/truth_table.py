@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cryoframe.compare.truth import Truth
 from cryoframe.compare.truth_answers import Answer, Answers, Fate, said_of
@@ -26,6 +27,8 @@ from cryoframe.data.tables import MotionTable, ParticleTable
 #: An exposure shows a fault where a number lies so many deviations from those without faults (robust, from the MAD).
 SHOWS = 5.0
 MIN_HEALTHY = 4
+#: The row of exposures without a fault.
+NO_FAULT = "none"
 
 
 @dataclass(frozen=True)
@@ -192,8 +195,10 @@ def _fault_rows(answers: Answers, truth: Truth) -> Iterator[FaultRow]:
     ill = truth.faults()
     shows = _showing(answers.answers, healthy=set(truth) - set(ill))
     names = dict.fromkeys(name for faults in ill.values() for name in faults)
-    for fault in names:
-        having = [name for name, faults in ill.items() if fault in faults]
+    having_of = {fault: [name for name, faults in ill.items() if fault in faults] for fault in names}
+    if ill:  # how often the same rule cries wolf
+        having_of[NO_FAULT] = [name for name in truth if name not in ill]
+    for fault, having in having_of.items():
         refused = [name for name in having if answers.fates.get(name, Fate("")).state in ("rejected", "given_up")]
         showing = [name for name in having if name not in refused and shows.get(name)]
         where = Counter(place for name in showing for place in shows[name])
@@ -205,20 +210,28 @@ def _fault_rows(answers: Answers, truth: Truth) -> Iterator[FaultRow]:
 
 
 def _showing(answers: Sequence[Answer], *, healthy: set[str]) -> dict[str, list[str]]:
-    """Return, for each exposure, the numbers that lie far from those of exposures without faults."""
+    """Return, for each exposure, the numbers that lie far from those of the other exposures without faults."""
     columns: dict[str, dict[str, float]] = {}
     for answer in answers:
         for name, value in answer.seen.items():
             columns.setdefault(f"{answer.stage} {name}", {})[answer.exposure_id] = value
     found: dict[str, list[str]] = {}
     for place, values in columns.items():
-        usual = np.array([value for name, value in values.items() if name in healthy and np.isfinite(value)])
-        if len(usual) < MIN_HEALTHY:
-            continue
-        middle = float(np.median(usual))
-        spread = 1.4826 * float(np.median(np.abs(usual - middle)))
-        limit = SHOWS * max(spread, 0.02 * abs(middle), 1e-9)
         for name, value in values.items():
-            if not abs(value - middle) <= limit:
+            usual = np.array([v for other, v in values.items() if other in healthy and other != name])
+            usual = usual[np.isfinite(usual)]
+            if np.isfinite(value) and len(usual) >= MIN_HEALTHY and _is_far(value, usual):
                 found.setdefault(name, []).append(place)
     return found
+
+
+def _is_far(value: float, usual: NDArray[np.float64]) -> bool:
+    """Whether a value lies far from the usual ones: by robust deviations, and beyond their range by half its width.
+
+    The second keeps few or skewed values from calling every other one far.
+    """
+    middle, low, high = float(np.median(usual)), float(usual.min()), float(usual.max())
+    spread = 1.4826 * float(np.median(np.abs(usual - middle)))
+    if abs(value - middle) <= SHOWS * max(spread, 0.02 * abs(middle), 1e-9):
+        return False
+    return not low - 0.5 * (high - low) <= value <= high + 0.5 * (high - low)

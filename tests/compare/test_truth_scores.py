@@ -223,6 +223,7 @@ def test_faults__are_refused_or_show_in_a_number_or_go_unseen(tmp_path: Path) ->
         "truncated_file": (1, 0, 0, "refused (1)"),
         "crystalline_ice": (0, 1, 0, "ctf fit_resolution_A (1)"),
         "wrong_dose": (0, 0, 1, ""),
+        "none": (0, 0, 5, ""),
     }
     assert scores.fates == {"done": 7, "rejected": 1}
     assert list(scores.lost) == ["s_00006"]

@@ -27,7 +27,8 @@ SMALLER = {
     ],
     "watch.toml": [
         ("workers = 2", "workers = 1"),
-        ("settle_s = 5.0\npoll_s = 2.0", "settle_s = 1.0\nlong_settle_s = 4.0\npoll_s = 0.5"),
+        ("settle_s = 5.0\nlong_settle_s = 60.0", "settle_s = 1.0\nlong_settle_s = 4.0"),
+        ("poll_s = 2.0", "poll_s = 0.5"),
         ("dose_per_frame_e_A2 = 3.3333", "dose_per_frame_e_A2 = 5.0"),
         ("pixel_size_A = 1.5", "pixel_size_A = 3.0"),
         ("box_px = 192", "box_px = 96"),
