@@ -1,4 +1,4 @@
-"""How far a CTF fit may be relied on: are there rings, is another defocus as good, is there crystalline ice. No fitting.
+"""How far a CTF fit may be relied on: are there rings, is another defocus as good, is there crystalline ice; no fit.
 
 Rings are tested on samples that were not fitted to: the spectrum falls into two interleaved sets of sectors with
 independent noise, and the defocus that is best in the one must explain the other. A wrong solution shows as a second
@@ -30,7 +30,7 @@ _RINGS_TO_ONE = 1.944
 _TEMPER = 0.5
 #: What counts as the same defocus.
 _SAME_FRAC = 0.03
-_SCAN_FRAC, _SCAN_A = 0.01, 100.0
+_SCAN_FRAC, _SCAN_A = 0.01, 150.0
 _NORMAL = NormalDist()
 #: Spacings that reflections of cubic and hexagonal ice lie between: 3.90, 3.66 and 3.44 Å.
 _ICE_A = (4.1, 3.3)
@@ -82,7 +82,7 @@ def _scan(samples: Samples, lens: Lens, point: Reals, means: Reals) -> Reals:
 
 
 def searched_means(limits: FitRange, answer_A: float) -> Reals:
-    """Mean defoci from end to end of the range, in steps of 1 % and at most 100 Å; `answer_A` is one of them."""
+    """Mean defoci from end to end of the range, in steps of 1 % and at most 150 Å; `answer_A` is one of them."""
     means = [limits.defocus_min_A]
     while means[-1] < limits.defocus_max_A:
         means.append(means[-1] + min(_SCAN_A, max(_SCAN_FRAC * abs(means[-1]), 10.0)))
@@ -106,7 +106,7 @@ def judge(samples: Samples, lens: Lens, point: Reals, limits: FitRange) -> Evide
     halves = [by_sector(samples, _N_SECTORS, parity=parity) for parity in (0, 1)]
     first, second = (_scan(half, lens, point, means) for half in halves)
     cross = min(second[np.argmax(first)], first[np.argmax(second)])
-    whole = by_sector(samples, _N_SECTORS)
+    whole = by_sector(samples, _N_SECTORS // 2)
     scores = _scan(whole, lens, point, means)
     edge = _SCAN_FRAC * abs(answer)
     return Evidence(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cryoframe.numerics.backend import F32, Floats, Reals
 from cryoframe.numerics.ctf_confidence import Evidence, carbon_equivalent_A, crystal_frac, judge
-from cryoframe.numerics.ctf_fit import FitRange, FittedPoint, Lens, flatten
-from cryoframe.numerics.ctf_local import DefocusPlane, fit_plane, part_samples
+from cryoframe.numerics.ctf_fit import FitRange, FittedPoint, Lens, Samples, flatten
+from cryoframe.numerics.ctf_local import DefocusPlane, fit_plane, part_samples, spread_A
 from cryoframe.numerics.ctf_rings import SpectrumFit, describe
 from cryoframe.numerics.ice_thickness import Thickness, thickness_from_rings
 
 #: A tilt is told where its standard error is no larger.
 _TILT_ERROR_DEG = 3.0
 _LEAST_PARTS = 4
+#: From this tilt on the rings of the whole are too blurred for the best mean defocus; the plane's is taken.
+_BLURRED_DEG = 5.0
 
 Fit = Callable[[Floats, float, Lens, FitRange], FittedPoint]
 
@@ -54,6 +56,8 @@ class Recording:
         0 = unknown.
     parts, centres_A
         Spectra of parts and their places (x, y) against the middle of the field; may be empty.
+    extent_A
+        (x, y) size of the field that the tiles weigh fully.
     tiled
         Whether `power` is a mean of Hann-tapered periodograms, so that its noise is what theory says.
     dose_weighted
@@ -66,8 +70,14 @@ class Recording:
     dose_e_A2: float
     parts: F32
     centres_A: Reals
+    extent_A: tuple[float, float] = (0.0, 0.0)
     tiled: bool = True
     dose_weighted: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether counting noise can be told from signal."""
+        return self.tiled and not self.dose_weighted
 
 
 @dataclass(frozen=True)
@@ -94,32 +104,43 @@ def estimate(recording: Recording, lens: Lens, limits: FitRange, demands: Demand
     power, pixel_size_A = recording.power, recording.pixel_size_A
     fitted = fit(power, pixel_size_A, lens, limits)
     evidence = judge(fitted.samples, lens, fitted.point, limits)
-    sure = evidence.confidence_frac >= demands.confidence_frac
-    every = flatten(power, pixel_size_A, low_A=limits.low_A, high_A=0.0)
-    counted = recording.tiled and not recording.dose_weighted
-    thickness = plane = carbon = None
-    if sure and len(recording.parts) >= _LEAST_PARTS:
+    plane = None
+    if evidence.confidence_frac >= demands.confidence_frac and len(recording.parts) >= _LEAST_PARTS:
         plane = fit_plane(part_samples(recording.parts, fitted.samples), recording.centres_A, lens, fitted.point)
+        if plane.error_deg <= _TILT_ERROR_DEG and abs(plane.tilt_deg) >= _BLURRED_DEG:
+            fitted = replace(fitted, point=np.array([plane.mean_A, *fitted.point[1:]]))
     crystals = crystal_frac(power, pixel_size_A) if recording.tiled else None
-    if counted:
+    carbon = None
+    if recording.counted:
         carbon = carbon_equivalent_A(
             power, pixel_size_A, dose_e_A2=recording.dose_e_A2, voltage_kV=recording.voltage_kV
         )
     objections = _objections(evidence, demands, crystals=crystals, carbon_A=carbon)
-    if counted and not objections:
-        thickness = thickness_from_rings(every, power, lens, fitted.point, pixel_size_A=pixel_size_A)
-    known = thickness if thickness is not None and thickness.is_known else None
+    every = flatten(power, pixel_size_A, low_A=limits.low_A, high_A=0.0)
+    thickness = None if objections else _thickness(recording, every, fitted, plane)
+    thickness_A = 0.0 if thickness is None else thickness.thickness_A
     return Estimate(
-        fit=describe(
-            every, fitted, n=power.shape[0], high_A=limits.high_A, thickness_A=known.thickness_A if known else 0.0
-        ),
+        fit=describe(every, fitted, n=power.shape[0], high_A=limits.high_A, thickness_A=thickness_A),
         evidence=evidence,
         verdict="; ".join(objections),
-        thickness=known,
+        thickness=thickness,
         plane=plane if plane is not None and plane.error_deg <= _TILT_ERROR_DEG else None,
         crystal_frac=crystals,
         carbon_A=carbon,
     )
+
+
+def _thickness(
+    recording: Recording, every: Samples, fitted: FittedPoint, plane: DefocusPlane | None
+) -> Thickness | None:
+    """Thickness from the rings; an unknown tilt would be mistaken for it."""
+    if not recording.counted or plane is None:
+        return None
+    spread = spread_A(plane, recording.extent_A)
+    found = thickness_from_rings(
+        every, recording.power, fitted.lens, fitted.point, pixel_size_A=recording.pixel_size_A, spread_A=spread
+    )
+    return found if found is not None and found.is_known and found.thickness_A >= max(spread) else None
 
 
 def _objections(evidence: Evidence, demands: Demands, *, crystals: float | None, carbon_A: float | None) -> list[str]:

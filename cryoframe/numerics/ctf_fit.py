@@ -135,7 +135,7 @@ def flatten(power: Floats, pixel_size_A: float, *, low_A: float, high_A: float) 
     ring_k = (np.floor(first) + 0.5 + np.arange(ring.max() + 1)) / extent
     observed = _over_background(values, ring, ring_k)
     table = np.stack([x * x + y * y, x * x - y * y, 2.0 * x * y, observed], axis=1)
-    table[:, 3] -= _uneven_background(table, _to_unit(ring_k)[ring])
+    table[:, 3] -= _uneven_background(table, ring, _to_unit(ring_k))
     return sector_samples(table, ring, ring_k, np.ones(len(ring)), where=np.flatnonzero(chosen))
 
 
@@ -154,12 +154,18 @@ def _over_background(values: Reals, ring: Ints, ring_k: Reals) -> Reals:
     return clipped
 
 
-def _uneven_background(table: Reals, unit: Reals) -> Reals:
-    """Best cubic of the frequency times cos 2θ and sin 2θ: drift and detector leave such a background."""
-    along = table[:, 1:3] / table[:, :1]
+def _uneven_background(table: Reals, ring: Ints, unit: Reals) -> Reals:
+    """Best cubic of the ring's frequency times cos 2θ and sin 2θ: drift and detector leave such a background."""
+    cosine, sine = table[:, 1] / table[:, 0], table[:, 2] / table[:, 0]
+    n, data = len(unit), table[:, 3]
     cubic = np.polynomial.legendre.legvander(unit, 3)
-    terms = np.concatenate([cubic * along[:, :1], cubic * along[:, 1:]], axis=1)
-    fitted: Reals = terms @ np.linalg.solve(terms.T @ terms, terms.T @ table[:, 3])
+    cc, cs, ss, cd, sd = (
+        np.bincount(ring, weights, n)
+        for weights in (cosine * cosine, cosine * sine, sine * sine, cosine * data, sine * data)
+    )
+    blocks = [[(cubic.T * sums) @ cubic for sums in row] for row in ((cc, cs), (cs, ss))]
+    found = np.linalg.solve(np.block(blocks), np.concatenate([cubic.T @ cd, cubic.T @ sd]))
+    fitted: Reals = (cubic @ found[:4])[ring] * cosine + (cubic @ found[4:])[ring] * sine
     return fitted
 
 

@@ -34,6 +34,10 @@ class DefocusPlane:
         Right-handed turn, less than 90° to either side, about an axis in [0, 180) from x towards y.
     error_deg
         Standard error of the tilt.
+    slopes
+        (∂Δf/∂x, ∂Δf/∂y), Å per Å.
+    slope_error
+        Standard error of either.
     mean_A
         Defocus in the middle of the field.
     defocus_A
@@ -43,6 +47,8 @@ class DefocusPlane:
     tilt_deg: float
     tilt_axis_deg: float
     error_deg: float
+    slopes: tuple[float, float]
+    slope_error: float
     mean_A: float
     defocus_A: Reals
 
@@ -114,9 +120,20 @@ def fit_plane(parts: list[Samples], centres_A: Floats, lens: Lens, point: Reals)
         tilt_deg=tilt,
         tilt_axis_deg=axis,
         error_deg=float(np.degrees(error / (1.0 + slope**2))),
+        slopes=(float(plane[1]), float(plane[2])),
+        slope_error=error,
         mean_A=float(point[0] + plane[0]),
         defocus_A=_beside(parts, lens, point, point[0] + plane[0] + places @ plane[1:]),
     )
+
+
+def spread_A(plane: DefocusPlane, extent_A: tuple[float, float]) -> tuple[float, float]:
+    """Difference of defocus between opposite sides of a field of (x, y) extent, freed of what its error adds."""
+    spreads = [
+        float(np.sqrt(max(slope**2 - plane.slope_error**2, 0.0))) * extent
+        for slope, extent in zip(plane.slopes, extent_A, strict=True)
+    ]
+    return spreads[0], spreads[1]
 
 
 def tilt_of_slopes(slope_x: float, slope_y: float) -> tuple[float, float]:

@@ -140,17 +140,19 @@ def picture(samples: Samples, lens: Lens, point: Reals, *, n: int, last_1_A: flo
 
     `n` is the edge of the tile the spectrum is of; the picture is cropped to frequencies up to `last_1_A`.
     """
-    observed, fitted = np.zeros(n * (n // 2 + 1)), np.zeros(n * (n // 2 + 1))
-    observed[samples.where] = samples.table[:, 3]
-    fitted[samples.where] = -np.cos(lens.doubled_phase(samples.table, point))
-    left, right = (full_of_half(flat.reshape(n, n // 2 + 1)) for flat in (observed, fitted))
-    smooth = sum(np.roll(left, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9.0
-    scale = float(np.percentile(np.abs(smooth), 98)) or 1.0
-    both = np.where(np.arange(n) < n // 2, np.clip(smooth / scale, -1.0, 1.0), right)
     step = samples.ring_k_1_A[1] - samples.ring_k_1_A[0]
     reach = min(int(np.ceil(min(float(samples.ring_k_1_A[-1]), last_1_A) / step)) + 2, n // 2)
-    window = slice(n // 2 - reach, n // 2 + reach)
-    return both[window, window].astype(np.float32)
+    row, column = samples.where // (n // 2 + 1) - n // 2, samples.where % (n // 2 + 1)
+    shown = (np.abs(row) < reach) & (column <= reach)
+    left, right = np.zeros((2 * reach, reach + 1)), np.zeros((2 * reach, reach + 1))
+    table = samples.table[shown]
+    left[row[shown] + reach, column[shown]] = table[:, 3]
+    right[row[shown] + reach, column[shown]] = -np.cos(lens.doubled_phase(table, point))
+    left, right = full_of_half(left), full_of_half(right)
+    smooth = sum(np.roll(left, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9.0
+    scale = float(np.percentile(np.abs(smooth), 98)) or 1.0
+    both = np.where(np.arange(2 * reach) < reach, np.clip(smooth / scale, -1.0, 1.0), right)
+    return both.astype(np.float32)
 
 
 def at_observed_amplitude(profile: Floats, *, fringe_k2_1_A2: float) -> F32:

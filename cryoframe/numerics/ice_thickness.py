@@ -23,25 +23,38 @@ if TYPE_CHECKING:
 #: Coarser rings are not looked at: particles, not ice, make them.
 _LOW_A = 12.0
 _STEP_A, _THICKEST_A = 12.5, 3000.0
+#: Blur of the whole image, exp(−b·k²) of the rings, that thickness is held against.
+_LARGEST_B_A2 = 100.0
 #: Noise of neighbouring samples is correlated by the Hann window of the tiles: (1 + 2·((2/3)² + (1/6)²))².
 _SAMPLES_TO_ONE = 3.78
 #: Contrast of the rings in units of the physical one beyond which the model does not hold (calibrated on the twin).
 _PLAUSIBLE = (0.5, 1.6)
-_LEAST_GAIN, _LARGEST_ERROR_A = 20.0, 50.0
+_LEAST_GAIN, _LARGEST_ERROR_A, _LEAST_EXPLAINED = 10.0, 25.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Thickness:
-    """Thickness along the beam, its standard error, and by how much χ² falls against ice without thickness."""
+    """Thickness along the beam and how well it explains the rings.
+
+    Parameters
+    ----------
+    thickness_A, error_A
+        Along the beam, and its standard error.
+    gain
+        By how much χ² is below that of thin ice and a blurred image.
+    explained_frac
+        Share of the rings' weighted mean square that the model explains.
+    """
 
     thickness_A: float
     error_A: float
     gain: float
+    explained_frac: float
 
     @property
     def is_known(self) -> bool:
         """Whether the rings tell it."""
-        return self.gain >= _LEAST_GAIN and self.error_A <= _LARGEST_ERROR_A
+        return self.gain >= _LEAST_GAIN and self.error_A <= _LARGEST_ERROR_A and self.explained_frac >= _LEAST_EXPLAINED
 
 
 def thickness_from_intensity_A(mean_grey: float, vacuum_grey: float, mean_free_path_A: float) -> float:
@@ -70,7 +83,13 @@ def thickness_from_intensity_A(mean_grey: float, vacuum_grey: float, mean_free_p
 
 
 def thickness_from_rings(
-    samples: Samples, power: Floats, lens: Lens, point: Reals, *, pixel_size_A: float
+    samples: Samples,
+    power: Floats,
+    lens: Lens,
+    point: Reals,
+    *,
+    pixel_size_A: float,
+    spread_A: tuple[float, float] = (0.0, 0.0),
 ) -> Thickness | None:
     """Thickness that explains how the rings fade.
 
@@ -82,6 +101,9 @@ def thickness_from_rings(
         `(n, n//2+1)` mean periodogram of Hann-tapered tiles of a micrograph that is not dose-weighted.
     lens, point
         The fit.
+    spread_A
+        By how much a tilt lets the defocus differ from side to side of the field, along x and along y: it fades the
+        rings as thickness does.
 
     Returns
     -------
@@ -99,17 +121,27 @@ def thickness_from_rings(
     observed, fringe, count = _profiles(samples, lens, point)
     contrast = _ring_contrast(power, samples, used)
     seen = fringe[used] * contrast * _window_left(lens, point, k[used], extent_A=n * pixel_size_A)
+    for spread in spread_A:
+        seen = seen * np.sinc(lens.wavelength_A * k[used] ** 2 * spread)
     weight = count[used] / (_SAMPLES_TO_ONE * float(np.var(samples.table[:, 3])))
     thicknesses = np.arange(0.0, _THICKEST_A, _STEP_A)
-    models = seen * np.sinc(lens.wavelength_A * k[used] ** 2 * thicknesses[:, None])
-    products, squares = models @ (weight * observed[used]), models**2 @ weight
+    fading = np.sinc(lens.wavelength_A * k[used] ** 2 * thicknesses[:, None])
+    decay = np.exp(-np.arange(0.0, _LARGEST_B_A2, 0.5)[:, None] * k[used] ** 2)
+    misfit, blurred = (_misfit(seen * factor, observed[used], weight) for factor in (fading, decay))
+    nothing = float(weight @ observed[used] ** 2)
+    return _described(thicknesses, misfit, unfaded=float(blurred.min()), nothing=nothing)
+
+
+def _misfit(models: Reals, observed: Reals, weight: Reals) -> Reals:
+    """χ² of each row of models `(m, n)` at its best plausible amplitude, less that of nothing."""
+    products, squares = models @ (weight * observed), models**2 @ weight
     amplitudes = np.clip(products / np.maximum(squares, 1e-30), *_PLAUSIBLE)
-    misfit = amplitudes**2 * squares - 2.0 * amplitudes * products
+    misfit: Reals = amplitudes**2 * squares - 2.0 * amplitudes * products
+    return misfit
+
+
+def _described(thicknesses: Reals, misfit: Reals, *, unfaded: float, nothing: float) -> Thickness:
     best = int(np.argmin(misfit))
-    return _described(thicknesses, misfit, best)
-
-
-def _described(thicknesses: Reals, misfit: Reals, best: int) -> Thickness:
     near = np.flatnonzero(misfit < misfit[best] + 1.0)
     place, error = float(thicknesses[best]), 0.5 * float(thicknesses[near[-1]] - thicknesses[near[0]])
     if 0 < best < len(misfit) - 1:
@@ -117,7 +149,8 @@ def _described(thicknesses: Reals, misfit: Reals, best: int) -> Thickness:
         curvature = max(float(before - 2.0 * here + after), 1e-12)
         place += 0.5 * _STEP_A * float(before - after) / curvature
         error = max(error, _STEP_A * float(np.sqrt(2.0 / curvature)))
-    return Thickness(place, error, float(misfit[0] - misfit[best]))
+    explained = -float(misfit[best]) / max(nothing, 1e-30)
+    return Thickness(place, error, unfaded - float(misfit[best]), explained)
 
 
 def _profiles(samples: Samples, lens: Lens, point: Reals) -> tuple[Reals, Reals, Reals]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -21,37 +20,29 @@ _SMALLEST_PX = 64
 _SATURATED_FRAC = 0.25
 
 
-class Settings(Protocol):
-    """What the parameters of either fitter hold."""
+@dataclass(frozen=True)
+class Settings:
+    """What the parameters of either fitter hold; documented there."""
 
-    @property
-    def input(self) -> str: ...
-    @property
-    def low_A(self) -> float: ...
-    @property
-    def high_A(self) -> float: ...
-    @property
-    def defocus_min_A(self) -> float: ...
-    @property
-    def defocus_max_A(self) -> float: ...
-    @property
-    def astigmatism_max_A(self) -> float: ...
-    @property
-    def phase_shift_max_deg(self) -> float: ...
-    @property
-    def tile_A(self) -> float: ...
-    @property
-    def clip_sd(self) -> float: ...
-    @property
-    def confidence_min_frac(self) -> float: ...
-    @property
-    def crystal_max_frac(self) -> float: ...
-    @property
-    def carbon_max_A(self) -> float: ...
-    @property
-    def vacuum_grey(self) -> float: ...
-    @property
-    def mean_free_path_A(self) -> float: ...
+    input: str
+    low_A: float
+    high_A: float
+    defocus_min_A: float
+    defocus_max_A: float
+    astigmatism_max_A: float
+    phase_shift_max_deg: float
+    tile_A: float
+    clip_sd: float
+    confidence_min_frac: float
+    crystal_max_frac: float
+    carbon_max_A: float
+    vacuum_grey: float
+    mean_free_path_A: float
+
+    @classmethod
+    def of(cls, params: object) -> Settings:
+        """Return those of a fitter's parameters."""
+        return cls(**{field.name: getattr(params, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -63,8 +54,9 @@ class Method:
     fit: ctf_estimate.Fit
 
 
-def check_settings(settings: Settings) -> None:
+def check_settings(params: object) -> None:
     """Refuse values that cannot be meant."""
+    settings = Settings.of(params)
     check_bounds(
         settings,
         low_A=(1.0, 1000.0),
@@ -87,8 +79,9 @@ def check_settings(settings: Settings) -> None:
         raise InvalidInput(f"input = {settings.input!r} was set", expected=f"'{MICROGRAPH}' or '{SPECTRUM}'")
 
 
-def run(micrograph: Micrograph, settings: Settings, ctx: StageContext, *, method: Method) -> CtfFit:
+def run(micrograph: Micrograph, params: object, ctx: StageContext, *, method: Method) -> CtfFit:
     """Fit and judge."""
+    settings = Settings.of(params)
     _check(micrograph)
     optics = micrograph.optics
     ctx.report(0, 2, "power spectrum")
@@ -153,8 +146,16 @@ def recorded(
         micrograph.dose_e_A2,
         tiled.parts,
         (tiled.centres_px - middle) * pixel_size_A,
+        extent_A=_weighed_extent_A(micrograph, tile_px),
         dose_weighted=micrograph.dose_weighted,
     )
+
+
+def _weighed_extent_A(micrograph: Micrograph, tile_px: int) -> tuple[float, float]:
+    """(x, y) size of the field less the taper at its sides, whose mean weight is half over half a tile."""
+    ny, nx = micrograph.shape_px
+    taper = 0.5 * tile_px
+    return (nx - taper) * micrograph.pixel_size_A, (ny - taper) * micrograph.pixel_size_A
 
 
 def _thickness_A(micrograph: Micrograph, settings: Settings, found: ctf_estimate.Estimate) -> float | None:

@@ -22,7 +22,7 @@ class Params:
     defocus_max_A: float = 50000.0  #: largest mean defocus searched
     astigmatism_max_A: float = 2000.0  #: largest difference of the two defoci in the coarse search
     phase_shift_max_deg: float = 0.0  #: search phase shifts of a phase plate up to this; 0 = no phase plate
-    tile_A: float = 600.0  #: edge of the tiles whose spectra are averaged; they do not overlap
+    tile_A: float = 800.0  #: edge of the tiles whose spectra are averaged; they do not overlap
     clip_sd: float = 6.0  #: grey values further from the median than this many standard deviations are cut
     confidence_min_frac: float = 0.9  #: a fit of lower confidence is not accepted
     crystal_max_frac: float = 0.05  #: accept up to this power of ice's crystalline spots, as a share of their ring
