@@ -5,13 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from cryoframe.errors import CryoframeError, EnvironmentFault
+from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault
 from cryoframe.twin import workers
 from cryoframe.twin.faults import Planned
 from cryoframe.twin.prepare import Ready, layout_of
@@ -44,6 +43,8 @@ def make_all(
     ------
     EnvironmentFault
         If a worker process was ended from outside.
+    ContractError
+        If two exposures are of cameras with different gain references.
     """
     bench = ready.bench
     shutil.rmtree(bench.truth / ".making", ignore_errors=True)
@@ -55,10 +56,17 @@ def make_all(
     }
     todo = [planned for planned in ready.plan if planned.shot.number not in done]
     making = _made(bench, todo, names, n_workers) if todo else iter(())
+    gain_digests: set[str] = set()
     for planned in ready.plan:
         while planned.shot.number not in done:
             number, made = next(making)
             done[number] = made
+        gain_digests.add(done[planned.shot.number].gain_digest)
+        if len(gain_digests) > 1:
+            raise ContractError(
+                f"{bench.use} gives {planned.exposure.exposure_id} another gain reference than the exposures before",
+                expected="one camera a session: a gain that follows from the parameters alone",
+            )
         yield planned, done[planned.shot.number]
 
 
@@ -77,7 +85,7 @@ def _is_there(bench: Bench, planned: Planned, made: Made, landed: Callable[[Plan
 def _made(bench: Bench, todo: Sequence[Planned], names: dict[int, str], n_workers: int) -> Iterator[tuple[int, Made]]:
     context = multiprocessing.get_context("spawn")
     waiting = list(reversed(todo))
-    running: dict[Future[Made], tuple[int, float]] = {}
+    running: dict[Future[Made], int] = {}
     with ProcessPoolExecutor(
         min(n_workers, len(todo)), mp_context=context, initializer=workers.begin, initargs=(1,)
     ) as pool:
@@ -86,11 +94,10 @@ def _made(bench: Bench, todo: Sequence[Planned], names: dict[int, str], n_worker
                 while waiting and len(running) < n_workers + AHEAD:
                     planned = waiting.pop()
                     number = planned.shot.number
-                    running[pool.submit(workers.make, bench, planned, names[number])] = (number, time.monotonic())
+                    running[pool.submit(workers.make, bench, planned, names[number])] = number
                 ended, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in ended:
-                    number, _ = running.pop(future)
-                    yield number, _result(future)
+                    yield running.pop(future), _result(future)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -7,12 +7,15 @@ import fcntl
 import json
 import math
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cryoframe import __version__
 from cryoframe.data.ids import digest_facts, digest_file
@@ -301,4 +304,5 @@ def facts_of(ready: Ready, plugins: Plugins) -> dict[str, Any]:
     }
     decided = {**facts, "settings": decisive}
     facts["digest"] = digest_facts(json.loads(json.dumps(decided, default=str)))
+    facts["versions"] = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
     return facts

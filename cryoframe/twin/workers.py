@@ -9,9 +9,10 @@ import functools
 import json
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from cryoframe.data.ids import digest_bytes, digest_file
 from cryoframe.data.twin import Exposure, Recording, ReferenceImage, SimulatedMovie, Specimen
-from cryoframe.errors import ConfigError, ContractError, PluginError
+from cryoframe.errors import ConfigError, ContractError, InvalidInput, PluginError
 from cryoframe.formats import products
 from cryoframe.kernel import contract, discovery
 from cryoframe.kernel.context import StageContext
@@ -79,8 +80,6 @@ class Made:
     n_particles: int
     #: Of the movie, which a super-resolution camera makes finer.
     shape_px: tuple[int, int]
-    seconds: float = 0.0
-    facts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Made | None:
@@ -96,6 +95,7 @@ class Made:
 def begin(n_threads: int) -> None:
     """Prepare a worker process: bounded threads, and an end when the process that started it ends."""
     limit_threads(n_threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us: what is begun is finished
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
@@ -181,7 +181,12 @@ def _simulated(
         "params": stage_params(plugins, bench.use, json.loads(bench.params)),
         "ctx": ctx,
     }
-    answer = plugins.call(plugin, HOOK, arguments)
+    try:
+        answer = plugins.call(plugin, HOOK, arguments)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{exposure.exposure_id}: {error.what}", expected=error.expected, remedy=error.remedy
+        ) from error
     if not isinstance(answer, SimulatedMovie):
         raise ContractError(f"{bench.use} made a {type(answer).__name__}", expected="a SimulatedMovie")
     if answer.movie.source is None:

@@ -39,6 +39,7 @@ class Params:
     camera_seed: int = 0  # of the gain
     wait_s: float = 0.0  # how long an exposure takes
     n: int = 6  # particles in an exposure
+    moody: bool = False  # another gain for every exposure
 
 
 class Frames:
@@ -71,7 +72,8 @@ def simulate_movies(
 ) -> SimulatedMovie:
     time.sleep(params.wait_s)
     ny, nx = exposure.shape_px
-    rng = np.random.Generator(np.random.Philox(key=params.camera_seed + 1))
+    mood = hash_of(exposure.exposure_id, 0, 0) if params.moody else 1
+    rng = np.random.Generator(np.random.Philox(key=params.camera_seed + mood))
     gain = (1 + 0.05 * rng.standard_normal((ny, nx))).astype(np.float32)
     rate = 4.0 * np.ones((ny, nx)) / gain
     optics = Optics(

@@ -21,7 +21,7 @@ from cryoframe.compare.truth import Truth
 from cryoframe.compare.truth_answers import gathered
 from cryoframe.compare.truth_table import score
 from cryoframe.data.tables import ParticleTable
-from cryoframe.errors import ConfigError
+from cryoframe.errors import ConfigError, ContractError
 from cryoframe.formats.star_motion import motion_from_star
 from cryoframe.twin.deliver import land_live_session, landed_path
 from cryoframe.twin.live import Arrived
@@ -155,6 +155,11 @@ def test_a_flipped_gain__leaves_the_reference_and_turns_the_sensor(tmp_path: Pat
     assert correlations[0][0] > 0.8 > 0.2 > abs(correlations[0][1])
     assert correlations[1][1] > 0.8 > 0.2 > abs(correlations[1][0])
     assert sums[1].mean() == pytest.approx(sums[0].mean(), rel=0.01)
+
+
+def test_a_stage_whose_gain_changes__is_found_out(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="another gain reference"):
+        made(small(tmp_path, simulate={"params": {"moody": True}}))
 
 
 def test_an_event_camera_is_asked_for__where_files_hold_events(tmp_path: Path) -> None:
