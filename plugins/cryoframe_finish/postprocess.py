@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from cryoframe import FscTable, HalfMaps, Mask, SharpenedMap, StageContext, Volume, hookimpl
 from cryoframe.errors import InvalidInput
+from cryoframe.formats.star import read_star
 from cryoframe.numerics import fourier, fsc, radial
 from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.filters import b_factor, low_pass
@@ -24,6 +26,10 @@ DEVICES = ("cpu",)
 #: fall for reasons of its structure, and a line that ends before measures that flank: several times too steep.
 _RANGE_FRAC = 0.65
 _FEWEST_SHELLS = 4
+#: Sharpening beyond the Guinier fit by more than this share of it, and this much, makes noise look like signal.
+_EXCESS_FRAC, _EXCESS_A2 = 0.1, 10.0
+#: A detector's response below this is not divided by: it would bring up nothing but noise.
+_LEAST_MTF = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class Params:
     unsure_b_factor_A2: float = 100.0  # sharpen by at most this where the resolution is too low for a Guinier fit
     randomise_below_fsc: float = 0.8  # phases are randomised from where the unmasked FSC falls below this [FSC]
     apply_mask: bool = True  # multiply the result with the mask
+    mtf_path: Path | None = (
+        None  # STAR file of the detector's MTF (rlnResolutionInversePixel, rlnMtfValue) to divide by
+    )
+    mtf_pixel_size_A: float = 0.0  # pixel the movies were recorded with, to scale the MTF; 0 = the map's pixel
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -44,6 +54,7 @@ class Params:
             guinier_low_A=(2.0, 1000.0),
             unsure_b_factor_A2=(0.0, 1000.0),
             randomise_below_fsc=(0.143, 1.0),
+            mtf_pixel_size_A=(0.0, 1000.0),
         )
 
 
@@ -64,16 +75,19 @@ def postprocess(half_maps: HalfMaps, mask: Mask, params: Params, ctx: StageConte
     if not (np.isfinite(first).all() and np.isfinite(second).all() and first.any() and second.any()):
         raise InvalidInput("a half-map is empty or not finite", expected="two half-maps of the same molecule")
     pixel = half_maps.first.pixel_size_A
+    response = detector_response(params, len(first), pixel)
     table = fsc_table(
         first, second, np.asarray(mask.data, dtype=np.float32), pixel_size_A=pixel, params=params, ctx=ctx
     )
     ctx.report(1, 2, "FSC")
     resolution_A = table.resolution_A(0.143, curve="fsc_corrected")
     average = 0.5 * (first + second)
-    weights = fsc.fsc_weights(np.nan_to_num(table.floats("fsc_corrected")))
-    applied = params.b_factor_A2 or -automatic_b_factor(
+    # The detector dims both halves alike: their correlation does not know of it, the fall-off of the map does.
+    weights = fsc.fsc_weights(np.nan_to_num(table.floats("fsc_corrected"))) / response
+    automatic = -automatic_b_factor(
         average * mask.data, weights, resolution_A, pixel_size_A=pixel, params=params, ctx=ctx
     )
+    applied = params.b_factor_A2 or automatic
     sharpened = _filtered(average, weights, applied, resolution_A=resolution_A, pixel_size_A=pixel)
     if params.apply_mask:
         sharpened = sharpened * mask.data
@@ -111,6 +125,26 @@ def fsc_table(
     )
 
 
+def detector_response(params: Params, n: int, pixel_size_A: float) -> Reals:
+    """Response of the detector at each shell of the map, 1 where none is given; never below what can be divided by."""
+    if params.mtf_path is None:
+        return np.ones(n // 2 + 1)
+    blocks = read_star(params.mtf_path, require_final_newline=False)
+    names = ("rlnResolutionInversePixel", "rlnMtfValue")
+    block = next((block for block in blocks.values() if names[0] in block), None)
+    if block is None:
+        raise InvalidInput(f"{params.mtf_path.name} holds no MTF", expected=f"a STAR loop of {names[0]} and {names[1]}")
+    frequency, response = (block.floats(name) for name in names)
+    if len(frequency) < 2 or not (np.diff(frequency) > 0.0).all() or not response[0] > 0.0:
+        raise InvalidInput(
+            f"the MTF in {params.mtf_path.name} is no curve",
+            expected="frequencies that rise [1/px], a positive value at the first",
+        )
+    # Cycles per recorded pixel: the map's pixels may be larger, binned ones.
+    wanted = np.arange(n // 2 + 1) / (n * pixel_size_A) * (params.mtf_pixel_size_A or pixel_size_A)
+    return np.maximum(np.interp(wanted, frequency, response), _LEAST_MTF)
+
+
 def automatic_b_factor(
     average: F32, weights: Reals, resolution_A: float, *, pixel_size_A: float, params: Params, ctx: StageContext
 ) -> float:
@@ -125,8 +159,11 @@ def automatic_b_factor(
     trusted = resolution_A <= needed_A
     ctx.metric("guinier_b_factor_A2", fitted, "Å²")
     ctx.metric("guinier_trusted", float(trusted))
+    _warn_of_excess(fitted if fitted > 0.0 else params.unsure_b_factor_A2, params, ctx)
     if trusted:
         return fitted
+    if params.b_factor_A2:
+        return 0.0
     applied = min(max(fitted, 0.0), params.unsure_b_factor_A2)
     ctx.log(
         f"a Guinier fit from {params.guinier_low_A:g} Å needs {needed_A:.1f} Å or better and the map reaches "
@@ -134,6 +171,23 @@ def automatic_b_factor(
         "set b_factor_A2 to sharpen otherwise"
     )
     return applied
+
+
+def _warn_of_excess(fitted: float, params: Params, ctx: StageContext) -> None:
+    """Raise the alarm where the B-factor asked for is beyond what the map has lost.
+
+    References
+    ----------
+    Over-sharpening against the Guinier fit: Rosenthal & Henderson, J. Mol. Biol. 333, 721 (2003).
+    """
+    excess_A2 = max(-params.b_factor_A2 - fitted, 0.0)
+    over = excess_A2 > _EXCESS_FRAC * fitted + _EXCESS_A2
+    ctx.metric("over_sharpened", float(over))
+    if over:
+        ctx.log(
+            f"over-sharpened: {params.b_factor_A2:.0f} Å² is {excess_A2:.0f} Å² beyond the {-fitted:.0f} Å² that the "
+            "Guinier plot asks for; what stands out at high resolution is noise. Leave b_factor_A2 at 0"
+        )
 
 
 def fitted_b_factor(average: F32, weights: Reals, resolution_A: float, pixel_size_A: float, params: Params) -> float:
