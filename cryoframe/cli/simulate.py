@@ -47,6 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--live", action="store_true", help="land movies in real time")
     add("--rate", type=numbers.not_negative, default=0.0, metavar="N", help="movies an hour of the session's time")
     add("--speed", type=numbers.not_negative, default=1.0, metavar="X", help="the session's time against real time")
+    add("--ahead", type=int, default=0, metavar="N", help="live: so many movies are made before the first one lands")
     add("--resume", action="store_true", help="go on with a session that was interrupted")
     add("--dry-run", action="store_true", help="say what it would take, and make nothing")
     add("--picture", type=Path, metavar="FILE.png", help="draw the first exposure, its spectrum and its truth")
@@ -64,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
     if options.faults:
         return _catalogue(options)
     config = configured(options)
+    if options.speed <= 0:
+        raise ConfigError("--speed is 0", expected="more than 0; 1 is real time")
     if options.picture is not None and not options.picture.absolute().parent.is_dir():
         raise ConfigError(f"--picture: there is no folder '{options.picture.absolute().parent}'")
     n_workers = options.workers or n_workers_default()
@@ -199,7 +202,13 @@ def _live(
             tell(len(landed), f"{one.exposure_id}, {one.late_s:.0f} s late" if one.late else one.exposure_id)
 
         report, movies = land_live_session(
-            ready, making, movies_per_hour=options.rate, speed=options.speed, stop=stop, said=said
+            ready,
+            making,
+            movies_per_hour=options.rate,
+            speed=options.speed,
+            stop=stop,
+            n_ahead=options.ahead,
+            said=said,
         )
     if not options.quiet:
         complain(report.summary() + ("" if report.finished else "; stopped, --resume goes on"))

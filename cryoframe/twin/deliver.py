@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import threading
@@ -81,6 +82,7 @@ def land_live_session(
     movies_per_hour: float,
     speed: float,
     stop: threading.Event,
+    n_ahead: int = 0,
     said: Callable[[Arrived], None] | None = None,
 ) -> tuple[LiveReport, dict[str, str]]:
     """Land exposures in the session's time while they are made; returns the report and where movies are.
@@ -97,10 +99,13 @@ def land_live_session(
         The session's time against real time.
     stop
         Set it to stop; the session can then be resumed.
+    n_ahead
+        So many exposures are made before the first one lands, for machines that do not keep up.
     said
         Told of each exposure as it begins to land.
     """
     clock = RealClock(speed)
+    making = _drawn_ahead(making, n_ahead)
     landed: list[Arrival] = []
     supply = Ahead(_arrivals(ready, making, movies_per_hour, landed), depth=SUPPLY_DEPTH)
     hiccups, seed = hiccups_asked(ready), ready.config.seed
@@ -117,6 +122,11 @@ def land_live_session(
     if report.finished:
         shutil.rmtree(ready.bench.staging, ignore_errors=True)
     return report, movies
+
+
+def _drawn_ahead(making: Iterator[tuple[Planned, Made]], n: int) -> Iterator[tuple[Planned, Made]]:
+    yield from list(itertools.islice(making, n))
+    yield from making
 
 
 def _arrivals(

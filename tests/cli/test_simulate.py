@@ -76,6 +76,7 @@ def test_the_catalogue__lists_every_fault(cli: Cli) -> None:
         (["--fault", "stage_jump=much"], "'much' is no number"),
         (["--movies", "-1"], "n_movies = -1"),
         (["--set", "image.shape_px=[16384, 16384]", "--set", "image.n_frames=400", "--movies", "90000"], "GB free"),
+        (["--live", "--speed", "0"], "--speed is 0"),
         (["--picture", "nowhere/p.png"], "there is no folder"),
         (["--set", "landing.rates={stalled=2.0}"], "stalled = 2.0"),
         (["--set", "landing.rates={moved_folder=1.0}", "--layout", "flat"], "a sub-folder"),
@@ -125,7 +126,21 @@ def test_live__lands_in_its_own_time_with_what_may_happen_on_the_way(
     cli: Cli, models: list[str | Path], tmp_path: Path
 ) -> None:
     landing = ["--set", "landing.rates={missing_side_car=1.0}"]
-    live = ["--live", "--rate", "500", "--speed", "50", "--out", "out", "--truth", "truth", "--json", "--quiet"]
+    live = [
+        "--live",
+        "--rate",
+        "500",
+        "--speed",
+        "50",
+        "--ahead",
+        "3",
+        "--out",
+        "out",
+        "--truth",
+        "truth",
+        "--json",
+        "--quiet",
+    ]
     done = cli(*models, "--movies", "3", *landing, *live)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
