@@ -15,7 +15,7 @@ from cryoframe.numerics.motion import Dose
 
 #: Frequencies at which curves are given.
 N_CURVE = 2048
-_TOLERANCE = 2e-4
+_TOLERANCE = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class WeightedSums:
 
 
 def weighted_sums(dose: Dose | None, n_frames: int, highest_1_A: float) -> WeightedSums:
-    """Split weights of `n_frames` at frequencies up to `highest_1_A`; exact to 2·10⁻⁴ of the largest.
+    """Split weights of `n_frames` at frequencies up to `highest_1_A`; exact to 5·10⁻⁴ of the largest.
 
     References
     ----------

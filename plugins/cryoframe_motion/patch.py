@@ -94,7 +94,7 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
 
 def _mended(held: Held, gain: NDArray[np.float32], defect_sd: float, ctx: StageContext) -> NDArray[np.float32]:
     """Find defects in the corrected sum, mend frames and gain alike."""
-    defects = motion.find_defects(held.total * gain, n_sigma=defect_sd)
+    defects = motion.find_defects(held.total if gain.size == 1 else held.total * gain, n_sigma=defect_sd)
     sources = motion.mending_sources(defects, ctx.rng)
     ctx.metric("n_defects", int(defects.sum()))
     held.mend(defects, sources)

@@ -175,7 +175,7 @@ def test_few_sums__make_the_dose_weighted_sum_of_all_frames():
     assert split.frames.shape[1] <= 6
     k = np.linspace(0.0, np.hypot(0.5, 0.5) / pixel_A, N_CURVE)
     wanted = dose.weights(k, n_frames)
-    assert np.abs(split.frames @ split.curves - wanted).max() < 3e-4 * np.abs(wanted).max()
+    assert np.abs(split.frames @ split.curves - wanted).max() < 6e-4 * np.abs(wanted).max()
     frames = noise((n_frames, 128, 192))
     sums = summed(frames, everywhere(np.zeros((n_frames, 2)), (128, 192)), weights=split.frames)
     (weighted,) = combined(sums, split.curves[None], (128, 192))
