@@ -87,6 +87,8 @@ class Table:
         For each even order of ``|P|^2``, the same without translations.
     n_references
         k.
+    psi_stride
+        Every so many angles of the grid are scored, 1 or 2.
     """
 
     grid: PolarGrid
@@ -94,6 +96,12 @@ class Table:
     series: tuple[Array, ...]
     powers: tuple[Array, ...]
     n_references: int
+    psi_stride: int = 1
+
+    @property
+    def half_psi_deg(self) -> Array:
+        """Angles scored below half a turn [degrees]."""
+        return self.grid.psi_deg[: self.grid.n_half : self.psi_stride]
 
 
 def _stacked(coefficients: Array) -> Array:
@@ -102,7 +110,7 @@ def _stacked(coefficients: Array) -> Array:
     return np.stack([np.concatenate([real, imaginary]), np.concatenate([imaginary, -real])]).astype(np.float32)
 
 
-def make_table(references: Array, grid: PolarGrid, shifts_px: Array) -> Table:
+def make_table(references: Array, grid: PolarGrid, shifts_px: Array, *, psi_stride: int = 1) -> Table:
     """Lay out references for :func:`search`.
 
     Parameters
@@ -113,6 +121,8 @@ def make_table(references: Array, grid: PolarGrid, shifts_px: Array) -> Table:
         Of the references.
     shifts_px
         `(t, 2)` translations to try around each image's centre.
+    psi_stride
+        1 to score every angle of the grid, 2 for every second.
 
     References
     ----------
@@ -130,7 +140,7 @@ def make_table(references: Array, grid: PolarGrid, shifts_px: Array) -> Table:
     power = np.fft.fft(full_circle(np.abs(references) ** 2 + 0j), axis=-1)
     series = tuple(_stacked(spectra[_first_ring(grid, q) :, q]) for q in range(grid.n_orders))
     powers = tuple(_stacked(power[:, :, q].T) for q in range(0, NORM_ORDERS + 1, 2))
-    return Table(grid, np.asarray(shifts_px, dtype=np.float64), series, powers, n_references)
+    return Table(grid, np.asarray(shifts_px, dtype=np.float64), series, powers, n_references, psi_stride)
 
 
 def _first_ring(grid: PolarGrid, order: int) -> int:
@@ -150,9 +160,9 @@ def _parts(values: Array, grid: PolarGrid, orders: range) -> list[Array]:
     return parts
 
 
-def _waves(grid: PolarGrid, orders: range) -> Array:
-    """`(n_theta/2, 2 q)` float32: cosines and sines that turn the products of orders into scores at half the angles."""
-    angle = np.radians(grid.psi_deg[: grid.n_half])[:, None] * np.asarray(orders)[None, :]
+def _waves(table: Table, orders: range) -> Array:
+    """`(p, 2 q)` float32: cosines and sines that turn the products of orders into scores below half a turn."""
+    angle = np.radians(table.half_psi_deg)[:, None] * np.asarray(orders)[None, :]
     return np.stack([np.cos(angle), -np.sin(angle)], axis=-1).reshape(len(angle), -1).astype(np.float32)
 
 
@@ -168,9 +178,9 @@ def scores(targets: Targets, table: Table) -> tuple[Array, Array, Array]:
 
     Returns
     -------
-    Three float32 arrays: parts of even and of odd order, `(n_theta/2, m, k t)` each — their sum is the first term of
-    the score at the first half of the angles, their difference at the second half — and the second term
-    `(n_theta/2, m, k)`, the same for both halves.
+    Three float32 arrays: parts of even and of odd order, `(p, m, k t)` each — their sum is the first term of the score
+    at the p angles below half a turn, their difference at those above — and the second term `(p, m, k)`, the same for
+    both.
     """
     grid, m = table.grid, len(targets.values)
     columns = table.series[0].shape[2]
@@ -180,13 +190,13 @@ def scores(targets: Targets, table: Table) -> tuple[Array, Array, Array]:
         products = np.empty((len(orders), 2, m, columns), dtype=np.float32)
         for place, (q, part) in enumerate(zip(orders, _parts(targets.values, grid, orders), strict=True)):
             np.matmul(part, table.series[q], out=products[place])
-        both.append((_waves(grid, orders) @ products.reshape(2 * len(orders), -1)).reshape(-1, m, columns))
+        both.append((_waves(table, orders) @ products.reshape(2 * len(orders), -1)).reshape(-1, m, columns))
     orders = range(0, NORM_ORDERS + 1, 2)
     full = [
         np.matmul(part, power)
         for part, power in zip(_all_rings(targets.weights, grid, orders), table.powers, strict=True)
     ]
-    norm = _waves(grid, orders) @ np.stack(full).reshape(2 * len(orders), -1)
+    norm = _waves(table, orders) @ np.stack(full).reshape(2 * len(orders), -1)
     return both[0], both[1], norm.reshape(-1, m, table.n_references)
 
 
@@ -240,20 +250,21 @@ def search(targets: Targets, table: Table, prior: Prior, *, evidence_frac: float
     keep = np.arange(index.shape[1])[None, :] < count[:, None]
     n_shifts = len(table.shifts_px)
     psi, column = np.divmod(index[keep], table.n_references * n_shifts)
+    psi = psi * table.psi_stride
     return Survivors(image, column // n_shifts, psi, column % n_shifts, probability[keep], evidence, lost)
 
 
 def shift_prior(centres_px: Array, table: Table, sigma_px: float) -> tuple[Array, Array]:
-    """Log-prior of the whole translation: `(m, t)` the part without, `(n_theta/2, m, t)` with dependence on psi.
+    """Log-prior of the whole translation: `(m, t)` the part without, `(p, m, t)` with dependence on psi.
 
     The second changes sign where psi grows by half a turn.
     """
     tau = table.shifts_px
     if not np.isfinite(sigma_px):
-        flat = np.zeros((table.grid.n_half, len(centres_px), len(tau)), dtype=np.float32)
+        flat = np.zeros((len(table.half_psi_deg), len(centres_px), len(tau)), dtype=np.float32)
         return flat[0], flat
     own = (centres_px**2).sum(axis=1)[:, None] + (tau**2).sum(axis=1)[None]
-    turned = turn(centres_px[None], table.grid.psi_deg[: table.grid.n_half, None])
+    turned = turn(centres_px[None], table.half_psi_deg[:, None])
     cross = turned @ tau.T
     return (-0.5 * own / sigma_px**2).astype(np.float32), (-cross / sigma_px**2).astype(np.float32)
 

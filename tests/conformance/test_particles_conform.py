@@ -5,6 +5,12 @@ from __future__ import annotations
 from cryoframe.testing import conformance
 
 test_classify_2d_em = conformance("em", "classify_2d")
+test_select_particles_by_class = conformance("by_class", "select_particles")
+test_make_initial_volume_ab_initio = conformance(
+    "ab_initio",
+    "make_initial_volume",
+    expected_failures={"orientation": "projections of unknown direction leave a map's frame and hand open"},
+)
 test_make_initial_volume_from_map = conformance("from_map", "make_initial_volume")
 test_make_initial_volume_from_model = conformance("from_model", "make_initial_volume")
 test_refine_3d_gold = conformance("gold", "refine_3d")

@@ -159,3 +159,12 @@ def test_few_candidates_asked_for__are_the_best_and_the_loss_is_told(question):
         kept = np.sort(whole.probability[whole.image == i])[::-1][: mine.sum()].sum()
         assert few.lost[i] == pytest.approx(1.0 - kept, abs=2e-3)
         assert few.probability[mine].sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_every_second_angle__gives_the_same_scores_there(question):
+    targets, references, table = question
+    half = angular_search.make_table(references, table.grid, table.shifts_px, psi_stride=2)
+    for whole, part in zip(angular_search.scores(targets, table), angular_search.scores(targets, half), strict=True):
+        assert np.abs(whole[::2] - part).max() < 1e-5 * np.abs(whole).max()
+    found = angular_search.search(targets, half, angular_search.Prior(np.zeros(3)))
+    assert (found.psi % 2 == 0).all()

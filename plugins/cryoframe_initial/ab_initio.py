@@ -1,0 +1,202 @@
+"""A starting map from the particles alone, by stochastic expectation-maximisation. No numerics of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe import ParticleStack, StageContext, Volume, hookimpl
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics import ab_initio, fourier
+from cryoframe.numerics.bounds import check_bounds, check_order
+from cryoframe.numerics.polar_images import PolarImages
+from cryoframe.numerics.symmetry import rotation_matrices
+from cryoframe_initial import particles
+
+Array = npt.NDArray[Any]
+
+DEVICES = ("cpu",)
+
+
+@dataclass(frozen=True)
+class Params:
+    """How the map is searched for."""
+
+    symmetry: str = "C1"  # point group the map is to have
+    particle_diameter_A: float = 0.0  # of the soft masks around images and map; 0 = 85 % of the box
+    offset_range_A: float = 0.0  # how far from the box centre a particle may lie; 0 = 10 % of the box
+    start_resolution_A: float = 25.0  # finest spacing of the first steps; coarser ones see a blob and nothing else
+    finest_resolution_A: float = 18.0  # finest spacing of the last steps
+    n_steps: int = 40  # stochastic steps of the start that is followed to the end
+    n_starts: int = 3  # random starts; the one that explains the images best goes on
+    trial_frac: float = 0.4  # share of the steps after which only the best of the starts goes on
+    n_images_first: int = 100  # images of the first step
+    n_images_last: int = 250  # images of the last step
+    n_images_most: int = 20000  # images used at all, drawn at random
+    ignore_ctf: bool = False  # take images as free of CTF effects
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            particle_diameter_A=(0.0, 20000.0),
+            offset_range_A=(0.0, 20000.0),
+            start_resolution_A=(1.0, 1000.0),
+            finest_resolution_A=(1.0, 1000.0),
+            n_steps=(2, 10000),
+            n_starts=(1, 100),
+            trial_frac=(0.05, 1.0),
+            n_images_first=(10, 100000),
+            n_images_last=(10, 100000),
+            n_images_most=(10, 10**7),
+        )
+        check_order(self, "finest_resolution_A", "start_resolution_A")
+        rotation_matrices(self.symmetry)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the steps need besides the images."""
+
+    params: Params
+    r_first: float
+    r_last: float
+    range_px: float
+    evidence_frac: float
+    box_px: int
+
+    def step(self, number: int, n_all: int) -> ab_initio.Step:
+        """Fineness and number of images of a step: coarse for a third of the steps, then ever finer."""
+        done = number / self.params.n_steps
+        rise = float(np.clip((done - 0.3) / 0.6, 0.0, 1.0))
+        r_max = self.r_first + rise * (self.r_last - self.r_first)
+        spacing_px = self.box_px / r_max
+        first, last = self.params.n_images_first, self.params.n_images_last
+        return ab_initio.Step(
+            r_max=r_max,
+            step_deg=15.0 if done < 0.6 else 10.0,
+            shift_range_px=self.range_px if done < 0.5 else min(self.range_px, 0.5 * spacing_px),
+            shift_step_px=0.25 * spacing_px,
+            n_images=min(n_all, round(first * (last / first) ** done)),
+            rate=0.5 * 0.6**done,
+        )
+
+
+@hookimpl
+def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext) -> Volume:
+    """Find a map from nothing: random starts, of which the one that explains the images best is followed to the end.
+
+    Which hand the map has cannot be told from projections: the mirrored map explains the images as well.
+
+    References
+    ----------
+    Punjani, Rubinstein, Fleet & Brubaker, Nat. Methods 14, 290 (2017), doi:10.1038/nmeth.4169; online EM: Cappé &
+    Moulines, J. R. Stat. Soc. B 71, 593 (2009), doi:10.1111/j.1467-9868.2009.00698.x.
+    """
+    begun = time.process_time()
+    particles.check(stack, ignore_ctf=params.ignore_ctf)
+    rng = ctx.rng
+    n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
+    diameter_A = params.particle_diameter_A or 0.85 * n * pixel
+    r_last = min(n * pixel / params.finest_resolution_A, 0.48 * n - 2)
+    images = particles.take(
+        stack,
+        ctx,
+        r_max=r_last,
+        diameter_A=diameter_A,
+        ignore_ctf=params.ignore_ctf,
+        n_most=params.n_images_most,
+        rng=rng,
+    )
+    plan = _plan(images, params, r_last)
+    model = _search(images, plan, rng, ctx)
+    if not np.isfinite(model.volume).all() or not model.volume.any():
+        raise InvalidInput("the images hold no signal that a map could be made of", expected="images of particles")
+    volume = fourier.fourier_pad(model.volume, (n, n, n), origin="centre")
+    _tell(model, plan, images, ctx)
+    ctx.metric("cpu_s", time.process_time() - begun, "s")
+    return Volume(
+        np.asarray(volume, dtype=np.float32),
+        pixel,
+        params.symmetry,
+        f"from the particles alone (ab_initio, {params.symmetry}); hand undetermined",
+    )
+
+
+def _plan(images: PolarImages, params: Params, r_last: float) -> _Plan:
+    length_A = images.box_px * images.pixel_size_A
+    r_first = min(max(3.0, length_A / params.start_resolution_A), r_last)
+    return _Plan(
+        params,
+        r_first,
+        r_last,
+        params.offset_range_A / images.pixel_size_A or 0.1 * images.box_px,
+        float((images.mask**2).mean()),
+        images.box_px,
+    )
+
+
+def _search(images: PolarImages, plan: _Plan, rng: np.random.Generator, ctx: StageContext) -> ab_initio.Model:
+    params, m = plan.params, len(images.images)
+    n_trial = max(1, int(params.trial_frac * params.n_steps)) if params.n_starts > 1 else 0
+    total = params.n_starts * n_trial + params.n_steps - n_trial
+    judged_by = np.sort(rng.choice(m, min(m, 200), replace=False))
+    best, told, done = None, [], 0
+    for start in range(params.n_starts):
+        model = ab_initio.start(
+            images, r_max=plan.r_first, symmetry=params.symmetry, n_images=params.n_images_first, rng=rng
+        )
+        for number in range(n_trial):
+            spacing_A = _spacing_A(images, plan, number)
+            ctx.report(done, total, f"start {start + 1} of {params.n_starts}, {spacing_A:.0f} Å")
+            model = _advance(images, model, plan, number, rng)
+            done += 1
+        evidence = _judge(images, model, plan, min(n_trial, params.n_steps - 1), judged_by) if n_trial else 0.0
+        told.append(evidence)
+        if best is None or evidence > max(told[:-1]):
+            best = model
+    assert best is not None
+    if n_trial:
+        ctx.log("log-evidence an image of the starts: " + ", ".join(f"{value:.2f}" for value in told))
+    for number in range(n_trial, params.n_steps):
+        ctx.report(done, total, f"{_spacing_A(images, plan, number):.0f} Å")
+        best = _advance(images, best, plan, number, rng)
+        done += 1
+    ctx.report(total, total, "")
+    return best
+
+
+def _advance(
+    images: PolarImages, model: ab_initio.Model, plan: _Plan, number: int, rng: np.random.Generator
+) -> ab_initio.Model:
+    step = plan.step(number, len(images.images))
+    rows = np.sort(rng.choice(len(images.images), step.n_images, replace=False))
+    return ab_initio.advance(images, model, step, rows, symmetry=plan.params.symmetry, evidence_frac=plan.evidence_frac)
+
+
+def _judge(images: PolarImages, model: ab_initio.Model, plan: _Plan, number: int, rows: Array) -> float:
+    """Mean log-evidence of the same images for every start; the model is not changed."""
+    step = plan.step(number, len(images.images))
+    tried = ab_initio.advance(
+        images, model, step, rows, symmetry=plan.params.symmetry, evidence_frac=plan.evidence_frac
+    )
+    return tried.evidence
+
+
+def _spacing_A(images: PolarImages, plan: _Plan, number: int) -> float:
+    return images.box_px * images.pixel_size_A / plan.step(number, len(images.images)).r_max
+
+
+def _tell(model: ab_initio.Model, plan: _Plan, images: PolarImages, ctx: StageContext) -> None:
+    below = np.flatnonzero(model.ssnr[1 : int(plan.r_last) + 1] < 1.0)
+    ring = int(below[0]) if len(below) else int(plan.r_last)
+    resolution_A = images.box_px * images.pixel_size_A / max(ring, 1)
+    ctx.metric("resolution_A", resolution_A, "Å")
+    ctx.log(
+        f"the map's halves agree to {resolution_A:.0f} Å (they share poses: this is no gold standard); its hand is "
+        "undetermined: mirror it if helices turn left or a model fits better"
+    )

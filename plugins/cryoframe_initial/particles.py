@@ -1,0 +1,89 @@
+"""Particles as the search for a first map takes them: checked, cropped, in the order of their identities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe import ParticleStack, StageContext
+from cryoframe.errors import InvalidInput
+from cryoframe.numerics import polar_images
+
+Array = npt.NDArray[Any]
+
+#: Fewer images than this make no map.
+FEWEST = 10
+_CTF = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
+
+
+def check(stack: ParticleStack, *, ignore_ctf: bool) -> None:
+    """Refuse at once what no map can come from.
+
+    Raises
+    ------
+    InvalidInput
+        Too few particles, boxes that do not fit, no CTF, mixed pixels.
+    """
+    m, shape = len(stack.particles), stack.images.shape
+    if m < FEWEST:
+        raise InvalidInput(
+            f"only {m} particles to make a map of", expected=f"at least {FEWEST}", remedy="Pick more particles."
+        )
+    if len(shape) != 3 or shape[1] != shape[2] or shape[0] != m:
+        raise InvalidInput(
+            f"images of shape {shape} for {m} particles", expected=f"({m}, n, n): one square box a particle"
+        )
+    if not ignore_ctf and not stack.particles.has("ctf"):
+        raise InvalidInput(
+            "the particles have no CTF",
+            expected=f"columns {', '.join(_CTF)}",
+            remedy="Run estimate_ctf first, or set ignore_ctf for images without CTF effects.",
+        )
+    if "pixel_size_A" in stack.particles.names:
+        sizes = stack.particles.floats("pixel_size_A")
+        if np.ptp(sizes) > 1e-3 * stack.pixel_size_A:
+            raise InvalidInput(
+                f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
+                expected="one pixel size",
+                remedy="Extract all particles with the same pixel and box.",
+            )
+
+
+def take(
+    stack: ParticleStack,
+    ctx: StageContext,
+    *,
+    r_max: float,
+    diameter_A: float,
+    ignore_ctf: bool,
+    n_most: int,
+    rng: np.random.Generator,
+) -> polar_images.PolarImages:
+    """Crop at most `n_most` images, drawn at random from all, to frequencies up to `r_max` [cycles per box]."""
+    n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
+    rows = np.argsort(np.asarray(stack.particles.column("particle_id")), kind="stable")
+    if len(rows) > n_most:
+        rows = rows[np.sort(rng.choice(len(rows), n_most, replace=False))]
+    side = polar_images.cropped_side(n, r_max)
+    images, finite = polar_images.crop(stack.images, rows, side, folder=ctx.workdir)
+    if not finite.all():
+        ids = np.asarray(stack.particles.column("particle_id"))[rows[~finite]]
+        ctx.drop(ids.tolist(), "its image holds values that are not finite numbers")
+        images, rows = images[finite], rows[finite]
+    if len(rows) < FEWEST:
+        raise InvalidInput(f"only {len(rows)} images are finite numbers", expected=f"at least {FEWEST}")
+    edge_px = min(max(3.0, 0.06 * n), 0.25 * n)
+    radius_px = min(0.5 * diameter_A / pixel, n / 2 - 1 - 0.5 * edge_px)
+    return polar_images.PolarImages(images, n, pixel, _optics(stack, rows, ignore_ctf), radius_px, edge_px)
+
+
+def _optics(stack: ParticleStack, rows: Array, ignore_ctf: bool) -> polar_images.Optics:
+    if ignore_ctf:
+        return polar_images.Optics(np.zeros((len(rows), 4)), np.zeros(len(rows), np.int64), ())
+    groups = np.asarray(stack.particles.column("optics_group"))[rows].astype(str)
+    for name in np.unique(groups):
+        stack.optics_of(str(name))
+    settings = {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics}
+    return polar_images.make_optics(groups, settings, {name: stack.particles.floats(name)[rows] for name in _CTF})
