@@ -5,7 +5,8 @@ one short transform over q. Translations move the references: a reference turned
 moved by tau = R(psi) s and then turned, so that one set of moved references serves every image and angle.
 
 Scores are those of `pose_search`: ``Re sum conj(Y) P - sum W |P|^2`` over a half plane, ``Y = 2 C X / sigma^2``,
-``W = C^2 / sigma^2``.
+``W = C^2 / sigma^2``. Compiled loops give the same bits on any number of threads; matrix products do where BLAS runs on
+one thread, as it does in every worker.
 """
 
 from __future__ import annotations
