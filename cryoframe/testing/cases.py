@@ -133,12 +133,27 @@ def _card_case() -> Case:
 
 
 def _picking(variant: str, folder: Path) -> Case:
-    del folder
+    files = _reference_files(folder)
     if variant == "card":
         taken = discs(phantoms.micrograph(18, noise=0.2, key="card"))
+        _write_ball(files["reference"])
     else:
         taken = phantoms.micrograph({"noise": 0, "empty": 0, "one": 1}.get(variant, 24))
-    return Case({"micrograph": _spoilt(taken.micrograph, variant), "ctf": taken.ctf}, taken)
+    return Case(
+        {"micrograph": _spoilt(taken.micrograph, variant), "ctf": taken.ctf},
+        taken,
+        {**HINTS, **files},
+    )
+
+
+def _write_ball(path: Path) -> None:
+    """What casts the discs' shadow, for pickers that look for views of a map."""
+    from cryoframe.formats import mrc
+
+    n = phantoms.BOX_PX
+    z, y, x = (np.indices((n, n, n)) - n // 2) * phantoms.PIXEL_A
+    radius_A = np.sqrt(z * z + y * y + x * x)
+    mrc.write(path, (1.0 / (1.0 + np.exp((radius_A - 45.0) / 4.0))).astype(np.float32), pixel_size_A=phantoms.PIXEL_A)
 
 
 def discs(taken: phantoms.Field) -> phantoms.Field:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
-from cryoframe.errors import InvalidInput
-from cryoframe.numerics import blob, spectrum
+from cryoframe.numerics import blob
 from cryoframe.numerics.bounds import check_bounds, check_order
+from cryoframe_pick.settings import check, transfer_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Params:
 @hookimpl
 def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
     """Find round particles; ``figure_of_merit`` is a z-value: standard deviations of what noise gives."""
-    _check(micrograph, params)
+    check(micrograph, params.diameter_A)
     ctx.report(0, 1, "matched filter")
     search = blob.Search(
         diameter_A=params.diameter_A,
@@ -60,7 +60,7 @@ def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: Sta
         micrograph.data,
         micrograph.pixel_size_A,
         search,
-        transfer=_transfer(micrograph, ctf) if params.use_ctf else None,
+        transfer=transfer_of(micrograph, ctf) if params.use_ctf else None,
         n_threads=ctx.n_threads,
     )
     ctx.metric("n_picks", len(found.z))
@@ -73,26 +73,3 @@ def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: Sta
             "figure_of_merit": found.z.astype(np.float32),
         }
     )
-
-
-def _transfer(micrograph: Micrograph, ctf: CtfFit) -> blob.Transfer:
-    optics = micrograph.optics
-    return blob.Transfer(
-        voltage_kV=optics.voltage_kV,
-        cs_mm=optics.cs_mm,
-        amplitude_contrast=optics.amplitude_contrast_frac,
-        defocus_A=0.5 * (ctf.defocus_u_A + ctf.defocus_v_A),
-        phase_shift_deg=ctf.phase_shift_deg,
-    )
-
-
-def _check(micrograph: Micrograph, params: Params) -> None:
-    spectrum.check_image(micrograph.data, smallest_px=8)
-    ny, nx = micrograph.shape_px
-    pixel_A = micrograph.pixel_size_A
-    if not 4.0 * pixel_A <= params.diameter_A <= 0.5 * min(ny, nx) * pixel_A:
-        raise InvalidInput(
-            f"a particle of {params.diameter_A} Å in {nx} × {ny} pixels of {pixel_A} Å was asked for",
-            expected="at least 4 pixels and at most half the micrograph",
-            remedy="Set diameter_A of the picker, and pixel_size_A of the micrographs.",
-        )

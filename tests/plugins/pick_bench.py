@@ -49,7 +49,8 @@ def autopick(folder: Path, out: str, *words: object) -> float:
 def picks_of(folder: Path, out: str, one: Field) -> tuple[np.ndarray, np.ndarray]:
     """RELION's picks in Å, best first."""
     path = folder / out / f"{one.micrograph.micrograph_id}_p.star"
-    if not path.is_file():
+    # RELION leaves an empty file where it finds nothing.
+    if not path.is_file() or not path.stat().st_size:
         return np.empty((0, 2)), np.empty(0)
     (block,) = read_star(path).values()
     x, y, merit = (

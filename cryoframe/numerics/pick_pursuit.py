@@ -1,0 +1,70 @@
+"""Peaks of a matched filter explained by the strongest among them: fringes of a particle are not particles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cryoframe.numerics.backend import F32, Bools, Floats, Ints, Reals
+
+#: A candidate of which others explain more than the rest of this share is a fringe that its template fits badly.
+_OWN_FRAC = 0.5
+
+
+def overlap(first: F32, second: F32, step: Ints) -> float:
+    """Inner product of a kernel `(n, n)` and another one, moved by `step` (x, y) [px]."""
+    n = first.shape[0]
+    x, y = int(step[0]), int(step[1])
+    if abs(x) >= n or abs(y) >= n:
+        return 0.0
+    mine = first[max(y, 0) : n + min(y, 0), max(x, 0) : n + min(x, 0)]
+    theirs = second[max(-y, 0) : n + min(-y, 0), max(-x, 0) : n + min(-x, 0)]
+    return float(np.vdot(mine, theirs))
+
+
+def explained(
+    positions_px: Floats, z: Floats, kernels: F32, *, may_be_real: Bools, apart_px: float, least: float
+) -> tuple[Ints, Reals]:
+    """Accept candidates one after the other, each time taking what it explains off all others.
+
+    Parameters
+    ----------
+    positions_px
+        `(m, 2)` (x, y); taken at whole pixels.
+    z
+        `(m,)` correlation of the whitened image with each candidate's template at its place.
+    kernels
+        `(m, n, n)` that template, whitened, of norm 1.
+    may_be_real
+        `(m,)` whether a candidate may be accepted; others are explained only.
+    apart_px
+        Least distance of two that are accepted.
+    least
+        Least z that is accepted, after what others explain; half of it must be the candidate's own.
+
+    Returns
+    -------
+    `(p,)` rows that were accepted, in that order, and `(m,)` what is left of each z; of the accepted, as it was then.
+
+    References
+    ----------
+    Matching pursuit: Mallat & Zhang, IEEE Trans. Signal Process. 41, 3397 (1993), doi 10.1109/78.258082.
+    """
+    at = np.rint(np.asarray(positions_px, dtype=np.float64)).astype(np.int64)
+    left = np.array(z, dtype=np.float64)
+    open_ = np.array(may_be_real, dtype=bool)
+    done = np.zeros(len(left), dtype=bool)
+    n = kernels.shape[-1]
+    accepted: list[int] = []
+    while open_.any():
+        open_ &= left >= _OWN_FRAC * np.asarray(z)
+        best = int(np.argmax(np.where(open_, left, -np.inf)))
+        if not open_[best] or left[best] < least:
+            break
+        accepted.append(best)
+        done[best] = True
+        steps = at - at[best]
+        reached = ~done & (np.abs(steps) < n).all(axis=1)
+        for row in np.flatnonzero(reached):
+            left[row] -= left[best] * overlap(kernels[best], kernels[row], steps[row])
+        open_ &= np.hypot(*(positions_px - positions_px[best]).T) >= apart_px
+    return np.array(accepted, dtype=np.int64), left
