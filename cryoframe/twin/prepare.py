@@ -92,8 +92,9 @@ def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: 
     """
     check_folders(config, resume=resume or dry)
     config, params = settled(config, plugins)
-    make_plan(config)  # what is wrong with it is said before models are opened, which takes its time
+    plan = make_plan(config)  # what is wrong with it is said before models are opened, which takes its time
     specimens = open_species(config, plugins)
+    check_room(config, estimate(config, plan, specimens, n_workers=n_workers))
     plan = make_plan(config, _tried(config, params, specimens, plugins))
     _check_landing(config, plan)
     cost = estimate(config, plan, specimens, n_workers=n_workers)
