@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe import FscTable, HalfMaps, IterationTable, ParticleStack, ParticleTable, Refinement, Volume
-from cryoframe.numerics import fsc, insertion, reconstruction
+from cryoframe.numerics import fsc
 from cryoframe.numerics.rotations import matrix_to_euler
 from cryoframe_refine.half import Geometry, Half
 
@@ -18,30 +18,29 @@ Row = tuple[int, float, float, float]
 def assemble(
     stack: ParticleStack,
     halves: list[Half],
-    sums: list[insertion.Accumulator],
+    maps: tuple[F32, F32, F32],
     *,
+    table: FscTable,
     geometry: Geometry,
     rows: list[Row],
     provenance: str,
 ) -> Refinement:
     """Make the products of the last iteration.
 
-    Returns
-    -------
-    The map of all particles, filtered by its signal to noise ratio; half-maps without any filter; their FSC; poses.
+    Parameters
+    ----------
+    maps
+        `(n, n, n)`: of all particles, regularised; of both halves, without any filter.
+    table
+        FSC of the halves.
     """
-    first, second = (reconstruction.solve(part, wiener=0.1) for part in sums)
-    table = fsc_table(first, second, geometry)
-    both = insertion.Accumulator(
-        sums[0].numerator + sums[1].numerator, sums[0].weight + sums[1].weight, sums[0].padding
-    )
-    ssnr = fsc.ssnr_from_fsc(reliable(table.floats("fsc_masked")), of_full_map=True)
+    both, first, second = maps
 
     def volume(data: F32) -> Volume:
         return Volume(data, geometry.pixel_size_A, geometry.symmetry, provenance)
 
     return Refinement(
-        volume=volume(reconstruction.solve(both, ssnr=ssnr)),
+        volume=volume(both),
         half_maps=HalfMaps(volume(first), volume(second)),
         fsc=table,
         particles=with_poses(stack.particles, halves, geometry),
@@ -72,16 +71,6 @@ def fsc_table(first: F32, second: F32, geometry: Geometry) -> FscTable:
             "n_voxels": np.rint(bare.n_voxels / 2).astype(np.int64),
         }
     )
-
-
-def reliable(curve: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """FSC that, once below 0.143, never counts for more again: chance correlations must not pass into the maps."""
-    kept = np.clip(curve, 1e-3, 0.999)
-    below = np.flatnonzero(curve[1:] < 0.143)
-    if len(below):
-        first = int(below[0]) + 1
-        kept[first:] = np.minimum(kept[first:], kept[first])
-    return kept
 
 
 def with_poses(particles: ParticleTable, halves: list[Half], geometry: Geometry) -> ParticleTable:

@@ -13,7 +13,7 @@ from cryoframe import StageContext, Volume
 from cryoframe.errors import Cancelled, InvalidInput
 from cryoframe.numerics import fsc, reconstruction, symmetry
 from cryoframe.testing import phantoms
-from cryoframe_refine import plugin
+from cryoframe_refine import engine, plugin
 from cryoframe_refine.plan import make_plan
 
 QUICK = plugin.Params(coarse_step_deg=15.0, n_whole=1, n_iterations=3, particle_diameter_A=120.0)
@@ -29,7 +29,7 @@ def test_published_poses__give_the_published_half_map_resolution_and_hand(shared
     n, pixel = stack.images.shape[-1], stack.pixel_size_A
     matrices, shifts_A = betagal.poses_of(stack)
     half_of = stack.particles.column("half")
-    ctfs = plugin._ctfs(stack, np.arange(len(half_of)))
+    ctfs = engine._ctfs(stack, np.arange(len(half_of)))
     halves = [
         reconstruction.reconstruct(
             np.asarray(stack.images)[half_of == number],
@@ -134,12 +134,12 @@ def test_metrics__are_few_and_named_for_what_they_are(made, tmp_path):
     # Halves that agree to the last shell are limited by the pixel, and that is said.
     without_end = result.fsc.with_columns({"fsc_masked": np.full(result.fsc.n_rows, 0.9, np.float32)})
     del lines[:]
-    plugin._tell(replace(result, fsc=without_end), context)
+    engine._tell(replace(result, fsc=without_end), context)
     assert "at Nyquist" in lines[0]
     assert metrics["resolution_masked_A"][0] == pytest.approx(2.0 * made.stack.pixel_size_A)
     falling = result.fsc.with_columns({"fsc_masked": np.linspace(1.0, 0.0, result.fsc.n_rows, dtype=np.float32)})
     del lines[:]
-    plugin._tell(replace(result, fsc=falling), context)
+    engine._tell(replace(result, fsc=falling), context)
     assert lines == []
 
 

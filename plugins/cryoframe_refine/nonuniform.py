@@ -1,0 +1,58 @@
+"""Refinement whose maps are regularised place by place; the engine is that of all refiners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume, hookimpl
+from cryoframe.numerics.bounds import check_bounds
+from cryoframe_refine.engine import refine
+from cryoframe_refine.regularisation import ByPlace
+
+DEVICES = ("cpu",)
+
+
+@dataclass(frozen=True)
+class Params:
+    """How poses are searched and when to stop."""
+
+    symmetry: str = ""  # point group; empty = that of the reference
+    initial_low_pass_A: float = 30.0  # both half-sets start from the reference low-passed to this
+    particle_diameter_A: float = 0.0  # of the soft masks around images and maps; 0 = 85 % of the box
+    offset_range_A: float = 0.0  # how far from the box centre a particle may lie; 0 = 20 % of the box
+    coarse_step_deg: float = 7.5  # step of the search over all orientations
+    n_whole: int = 3  # iterations that search all orientations; later ones stay near the poses found
+    n_iterations: int = 8  # at most this many
+    stop_angle_deg: float = 0.35  # stop when the median change of orientation is below this and resolution stands still
+
+    window_frac: float = 4.0  # width of the windows that half-maps are compared in, in units of the resolution
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            initial_low_pass_A=(1.0, 1000.0),
+            particle_diameter_A=(0.0, 20000.0),
+            offset_range_A=(0.0, 20000.0),
+            coarse_step_deg=(0.5, 60.0),
+            n_whole=(1, 1000),
+            n_iterations=(1, 1000),
+            stop_angle_deg=(0.0, 180.0),
+            window_frac=(1.0, 100.0),
+        )
+
+
+@hookimpl
+def refine_3d(
+    stack: ParticleStack, reference: Volume, mask: Mask | None, params: Params, ctx: StageContext
+) -> Refinement:
+    """Refine as `gold` does, with local regularisation chosen by cross-validation between the half-maps.
+
+    What is disordered, a micelle or a flexible domain, is kept out of the references, so that it neither draws poses
+    nor lowers the resolution that the ordered part is aligned at.
+
+    References
+    ----------
+    Punjani, Zhang & Fleet, Nat. Methods 17, 1214 (2020), doi:10.1038/s41592-020-00990-8.
+    """
+    return refine(stack, reference, mask, params=params, ctx=ctx, regulariser=ByPlace(params.window_frac))
