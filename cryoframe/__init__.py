@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cryoframe.data.alarm import Alarm
     from cryoframe.data.columns import Column, ColumnGroup, Schema
     from cryoframe.data.frames import Convention
     from cryoframe.data.images import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "cryoframe.data.alarm": ("Alarm",),
     "cryoframe.data.columns": ("Column", "ColumnGroup", "Schema"),
     "cryoframe.data.frames": ("Convention",),
     "cryoframe.data.images": (
@@ -78,13 +80,13 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "AcquisitionMetadata", "AtomicModel", "Bus", "ClassTable", "Classes2D", "Classes3D", "Column", "ColumnGroup",
-    "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap", "EventSource", "Exposure",
-    "ExposureTruth", "FadingPart", "FrameSource", "FscTable", "GainReference", "HalfMaps", "Heterogeneity",
-    "IterationTable", "LocalResolution", "Mask", "Micrograph", "MicrographSource", "MotionTable", "Movie", "Optics",
-    "ParticleStack", "ParticleTable", "Recording", "ReferenceImage", "Refinement", "Run", "Schema", "SharpenedMap",
-    "SimulatedMovie", "Specimen", "SpecimenRequest", "StageContext", "Table", "Trouble", "ViewPeak", "Volume",
-    "hookimpl",
+    "AcquisitionMetadata", "Alarm", "AtomicModel", "Bus", "ClassTable", "Classes2D", "Classes3D", "Column",
+    "ColumnGroup", "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap",
+    "EventSource", "Exposure", "ExposureTruth", "FadingPart", "FrameSource", "FscTable", "GainReference", "HalfMaps",
+    "Heterogeneity", "IterationTable", "LocalResolution", "Mask", "Micrograph", "MicrographSource", "MotionTable",
+    "Movie", "Optics", "ParticleStack", "ParticleTable", "Recording", "ReferenceImage", "Refinement", "Run", "Schema",
+    "SharpenedMap", "SimulatedMovie", "Specimen", "SpecimenRequest", "StageContext", "Table", "Trouble", "ViewPeak",
+    "Volume", "hookimpl",
 ]  # fmt: skip
 
 
@@ -93,6 +95,8 @@ def __getattr__(name: str) -> object:
         return getattr(import_module(_HOME_OF[name]), name)
     if name == "Event" or name in _event_names():
         return getattr(import_module("cryoframe.records.events"), name)
+    if name[:1].isupper() and hasattr(session := import_module("cryoframe.records.session_events"), name):
+        return getattr(session, name)
     raise AttributeError(f"module 'cryoframe' has no public name '{name}'")
 
 

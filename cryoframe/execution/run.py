@@ -13,6 +13,7 @@ from typing import Self
 from cryoframe.errors import ConfigError, CryoframeError, FileError, StoreError
 from cryoframe.execution import attempts
 from cryoframe.execution.admit import Admission
+from cryoframe.execution.control import Desk, Request, leftovers
 from cryoframe.execution.executor import Executor, Inline
 from cryoframe.execution.ledger import Ledger
 from cryoframe.execution.processes import Processes
@@ -22,7 +23,7 @@ from cryoframe.kernel import discovery
 from cryoframe.kernel.config import RunConfig
 from cryoframe.kernel.plan import Plan, make_plan
 from cryoframe.kernel.plugins import Plugins
-from cryoframe.records import events, folders
+from cryoframe.records import events, folders, session_events
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.events import Scalar
@@ -60,6 +61,11 @@ class Run:
         self._executors: list[Executor] = []
         self._runner: Runner | None = None
         self._admission: Admission | None = None
+        for path in leftovers(self.folder):
+            path.unlink(missing_ok=True)
+        holder = os.pread(self._lock, 200, 0).decode(errors="replace")
+        obey = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel, "retry": self._retry}
+        self._desk = Desk(self.folder, holder, obey)
 
     @classmethod
     def open(cls, source: Path | str | RunConfig) -> Self:
@@ -108,7 +114,8 @@ class Run:
                 self.bus.publish(events.OpticsAssumed, names=", ".join(self.config.assumed_optics), remark=remark)
             ledger = Ledger(plan, self.config, self.state, self.store)
             self._runner = Runner(ledger, self.plugins, self.bus, self._executor(self._hear), backoff_s=self.backoff_s)
-            self._runner.live = live
+            self._runner.live, self._runner.held = live, self.state.held()
+            self._runner.between = self._desk.look
             self._listeners()
             self._runner.prepare(strict=not live)
         self._runner.live = live
@@ -192,7 +199,8 @@ class Run:
             "files": self.state.file_counts(),
             "tasks": self.state.task_counts(),
             "running": self._runner.running() if self._runner else [],
-            "paused": self._runner.paused if self._runner else "",
+            "paused": (self._runner.paused if self._runner else "") or self.state.held(),
+            "alarms": [vars(alarm) for alarm in self.state.alarms()],
             "given_up": [(task.stage_id, task.item_id, task.message) for task in given_up],
             "tracebacks": attempts.kept_tracebacks(self.folder, given_up),
             "rejected": [{"path": row.path, "reason": row.reason} for row in self.state.files("rejected")],
@@ -207,6 +215,46 @@ class Run:
         self.bus.publish(events.RunFinished, reason=reason)
         self._database.close()
         os.close(self._lock)
+
+    # -- what people ask of it while it works -----------------------------------------------------------------------
+    def _pause(self, request: Request) -> str:
+        runner = self.runner_in_charge()
+        if not runner.held:
+            self.bus.publish(session_events.RunHeld, who=request.who)
+            runner.held = self.state.held()
+        return f"{runner.held}; {len(runner.running())} attempts in progress go on to their end"
+
+    def _resume(self, request: Request) -> str:
+        runner = self.runner_in_charge()
+        was_held = runner.held and not request.stage_id
+        if was_held:
+            self.bus.publish(session_events.RunReleased, who=request.who)
+            runner.held = ""
+        let_go = runner.release(request.stage_id, f"{request.who} asked for it")
+        return ", ".join((["the run goes on"] if was_held else []) + let_go) or "nothing was paused"
+
+    def _cancel(self, request: Request) -> str:
+        runner = self.runner_in_charge()
+        self.bus.publish(session_events.RunCancelled, who=request.who)
+        n_running = len(runner.running())
+        runner.stopping = True
+        runner.cancel()
+        return f"{n_running} attempts are stopped, and the process ends; what was done is kept"
+
+    def _retry(self, request: Request) -> str:
+        return f"{self.retry(request.stage_id or None, request.item_id or None)} queued again"
+
+    def runner_in_charge(self) -> Runner:
+        """Return the runner that is at work.
+
+        Raises
+        ------
+        ConfigError
+            If there is none yet.
+        """
+        if self._runner is None:
+            raise ConfigError("the run has not begun its work", remedy="Ask again in a moment.")
+        return self._runner
 
     # -- inside --------------------------------------------------------------------------------------------------
     def _admitted(self, item: Item) -> Item:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cryoframe.errors import CryoframeError, EnvironmentFault
-from cryoframe.execution import attempts
+from cryoframe.execution import attempts, descriptions
+from cryoframe.execution.breaker import Breaker, implementation
 from cryoframe.execution.executor import JOB, RESULT, Executor, Job, Outcome
 from cryoframe.execution.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
+from cryoframe.execution.outbox import Outbox
 from cryoframe.execution.room import is_short
 from cryoframe.execution.waiting import Waiting
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
-from cryoframe.records import events
+from cryoframe.records import events, session_events
 from cryoframe.records.bus import Bus
 from cryoframe.records.crash import crash_point
-from cryoframe.records.events import Event, Value
+from cryoframe.records.events import Value
 from cryoframe.records.state import Item, Task
 from cryoframe.records.store import PRODUCT, Committed
 
@@ -60,7 +62,12 @@ class Runner:
         self.config, self.store = ledger.config, ledger.store
         #: Items may still arrive: stages over the set wait for `every` new ones, trouble is waited out without limit.
         self.live = False
-        self.paused = ""
+        #: Why nothing is started: the disk is short; somebody asked.
+        self.paused, self.held = "", ""
+        #: Called before each step; told to, the runner ends where it is.
+        self.between: Callable[[], None] = lambda: None
+        self.stopping = False
+        self.breaker = Breaker()
         #: Free space below which nothing is started.
         self.low_water_MB: float = LOW_WATER_MB
         self._plugins = plugins
@@ -68,8 +75,9 @@ class Runner:
         self._running: dict[str, _Running] = {}
         self._claimed: list[_Running] = []
         self._troubles: dict[tuple[str, str], int] = {}
-        self._outbox: list[Event] = []
-        self._causes: dict[tuple[Value | None, Value | None], str] = {}
+        self._outbox = Outbox(bus)
+        self._say, self._flush = self._outbox.say, self._outbox.flush
+        self._blocked = False
 
     # -- the outside --------------------------------------------------------------------------------------------
     def prepare(self, *, strict: bool = True) -> None:
@@ -80,16 +88,10 @@ class Runner:
         PluginError
             If `strict` and a plugin cannot be used; else its stage is left out, with an event that says why.
         """
-        waiting = {self._submit_description(node): node for node in self.ledger.plan.nodes}
-        n_left = 2 * len(waiting)
-        while waiting:
-            for outcome in self._executor.poll(POLL_S):
-                node = waiting.pop(outcome.ticket)
-                if outcome.error_class == "environment" and n_left:
-                    n_left -= 1
-                    waiting[self._submit_description(node)] = node
-                else:
-                    self._described(node, outcome, strict=strict)
+        for node, outcome in descriptions.described(
+            self.ledger.plan.nodes, self._executor, config=self.config, plugins=self._plugins, store=self.store
+        ):
+            self._described(node, outcome, strict=strict)
         self.look()
 
     def look(self) -> None:
@@ -108,11 +110,12 @@ class Runner:
 
     def step(self, timeout_s: float = POLL_S) -> bool:
         """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""
+        self.between()
         if self._running:
             for outcome in self._executor.poll(timeout_s):
                 self._settle(outcome)
         elif self._waiting:
-            time.sleep(timeout_s if self.paused else min(timeout_s, self._waiting.until_s()))
+            time.sleep(timeout_s if self.resting else min(timeout_s, self._waiting.until_s()))
         self._claim()
         self._flush()
         crash_point("runner.finished")
@@ -132,7 +135,7 @@ class Runner:
         """
         self.look()
         n_troubles, busy = 0, True
-        while busy:
+        while busy and not self.stopping:
             try:
                 busy, n_troubles = self.step(), 0
             except EnvironmentFault:
@@ -154,6 +157,22 @@ class Runner:
             self.ledger.known.pop((due.node.id, due.item_id), None)
         for ticket in self._running:
             self._executor.cancel(ticket)
+
+    def release(self, stage_id: str, reason: str) -> list[str]:
+        """Let held implementations go on, of one stage or of all; returns which, in words."""
+        let_go = []
+        for node in self.ledger.plan.nodes:
+            plugin = implementation(node)
+            if stage_id in ("", node.id) and self.breaker.release(plugin):
+                self._say(session_events.StageReleased, stage_id=node.id, plugin=plugin, reason=reason)
+                let_go.append(f"stage '{node.id}' goes on")
+        self._flush()
+        return let_go
+
+    @property
+    def resting(self) -> bool:
+        """Whether work that waits may not begin now."""
+        return bool(self.paused or self.held or (self._blocked and not self._running))
 
     def running(self) -> list[tuple[str, str]]:
         """Return (stage, item) of every attempt in progress."""
@@ -211,9 +230,11 @@ class Runner:
 
     def _claim(self) -> None:
         """Take tasks from the queue as far as there are workers, devices and room on the disk."""
-        while len(self._running) + len(self._claimed) < self.config.workers and self._waiting and self._has_room():
-            due = self._waiting.pop(self._has_device)
+        self._blocked = False
+        while len(self._running) + len(self._claimed) < self.config.workers and self._waiting and self._may_begin():
+            due = self._waiting.pop(self._may_start)
             if due is None:
+                self._blocked = self._waiting.until_s() == 0
                 return
             known = self.ledger.known[due.node.id, due.item_id]
             if known.key == due.key:  # else it was superseded while it waited
@@ -230,6 +251,7 @@ class Runner:
             self._waiting.push(due)
             raise
         self._claimed.append(_Running(due, attempt, scratch))
+        self.breaker.begun(implementation(due.node))
         self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
         where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
         self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=self._device(due))
@@ -237,8 +259,13 @@ class Runner:
     def _device(self, due: Due) -> str:
         return str(self.ledger.described[due.node.id]["device"])
 
-    def _has_device(self, due: Due) -> bool:
-        """Whether the task's device is free: a CUDA device is lent to one attempt at a time."""
+    def _may_begin(self) -> bool:
+        return not self.held and not self.stopping and self._has_room()
+
+    def _may_start(self, due: Due) -> bool:
+        """Whether its implementation may, and its device is free: a CUDA device is lent to one attempt at a time."""
+        if self.live and not self.breaker.allows(implementation(due.node)):
+            return False
         device, busy = self._device(due), (*self._running.values(), *self._claimed)
         return device == "cpu" or device not in {self._device(running.due) for running in busy}
 
@@ -264,14 +291,8 @@ class Runner:
         digest = self.ledger.content_digest(due.node, due.item_id)
         return attempts.job(self.config, self._plugins, due, scratch, device=self._device(due), item_digest=digest)
 
-    def _submit_description(self, node: Node) -> str:
-        scratch = self.store.scratch(node.id, "description", 0)
-        return self._executor.submit(attempts.description(self.config, self._plugins, node, scratch))
-
     def _described(self, node: Node, outcome: Outcome, *, strict: bool) -> None:
         offer = node.offer
-        for scratch in (self.store.folder / "scratch").glob(f"{node.id}.description.*"):
-            self.store.discard(scratch)
         if outcome.error_class:
             if strict:  # the error says it; an event would say it once more
                 raise attempts.refusal(node, outcome)
@@ -314,6 +335,7 @@ class Runner:
         spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
         where: dict[str, Value] = {"stage_id": due.node.id, "item_id": due.item_id}
         self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
+        self._judge(due, went_well=True)
         if due.left_out:
             self._say(events.MetricReported, **where, name="items_left_out", value=float(len(due.left_out)), unit="")
         if self.ledger.known[due.node.id, due.item_id].key == due.key:
@@ -337,6 +359,7 @@ class Runner:
         message = attempts.bounded(outcome.message, kept)
         failure: dict[str, Value] = {"error_class": kind, "message": message, "traceback_file": kept}
         self._say(events.StageFailed, **where, attempt=running.attempt, **failure)
+        self._judge(due, went_well=None if kind == "file" or message == "cancelled" else False, why=message)
         known = self.ledger.known[name]
         if known.key != due.key:
             self._consider(due.node, due.item_id)
@@ -354,21 +377,14 @@ class Runner:
         self.ledger.known[name] = replace(known, status="queued", attempts=counted)
         self._waiting.push(due, delay_s=attempts.delay_s(self._backoff_s, due.key, troubles))
 
-    # -- voice ----------------------------------------------------------------------------------------------------
-    def _say(self, event_class: type[Event], **payload: Value) -> None:
-        """Gather an event; its cause is the one before it of the same task."""
-        task = (payload.get("stage_id"), payload.get("item_id"))
-        event = self._bus.make(event_class, self._causes.get(task, ""), **payload)
-        if None not in task:
-            self._causes[task] = event.event_id
-        self._outbox.append(event)
-
-    def _flush(self) -> None:
-        """Publish what was gathered, in one durable transaction."""
-        if self._outbox:
-            gathered, self._outbox = self._outbox, []
-            try:
-                self._bus.publish_many(gathered)
-            except EnvironmentFault:
-                self._outbox = gathered + self._outbox  # said again when the disk takes it
-                raise
+    def _judge(self, due: Due, *, went_well: bool | None, why: str = "") -> None:
+        """Count an attempt for or against its implementation."""
+        plugin = implementation(due.node)
+        task = f"{due.node.id} {due.item_id}"
+        change = self.breaker.ended(plugin, task, went_well=went_well, why=why) if self.live else ""
+        if change == "held":
+            reason = self.breaker.failing()[plugin]
+            self._say(session_events.StageHeld, stage_id=due.node.id, plugin=plugin, reason=reason)
+        elif change:
+            said = {"plugin": plugin, "reason": "an attempt went well"}
+            self._say(session_events.StageReleased, stage_id=due.node.id, **said)

@@ -13,10 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
+from cryoframe.data.alarm import ALARM_KINDS
 from cryoframe.data.ids import digest_facts
 from cryoframe.data.optics import Optics
 from cryoframe.data.typed import build, refuse_unknown
-from cryoframe.errors import ConfigError
+from cryoframe.errors import ConfigError, nearest
 from cryoframe.kernel.device import check_name
 
 InputKind = Literal["movies", "micrographs", "particles", "volumes"]
@@ -27,7 +28,7 @@ INPUT_KEYS: dict[str, tuple[str, ...]] = {
     "particles": ("file", "root"),
     "volumes": ("file", "pixel_size_A", "symmetry"),
 }
-SECTIONS = ("run", "plugins", "optics", *INPUT_KEYS, "watch", "stage")
+SECTIONS = ("run", "plugins", "optics", *INPUT_KEYS, "watch", "stage", "alarm")
 #: Settings of the microscope that every CTF needs, and the words for them where they are assumed.
 ASSUMED = MappingProxyType(
     {
@@ -91,6 +92,22 @@ class WatchConfig:
     observer: Literal["auto", "native", "polling"] = "auto"
     metadata: Literal["none", "optional", "required"] = "none"
     metadata_timeout_s: float = 600.0
+    #: When alarms are raised: work that is queued and does not move; no new file (0 = never mind); a folder away;
+    #: tasks waiting; items set aside within an hour.
+    stall_s: float = 1800.0
+    silence_s: float = 0.0
+    share_s: float = 60.0
+    queue_most: int = 2000
+    quarantine_most: int = 20
+
+
+@dataclass(frozen=True)
+class AlarmConfig:
+    """One ``[[alarm]]``: the notifier `use` is told of alarms of these kinds; of all, if none is named."""
+
+    use: str
+    params: dict[str, Any] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +146,7 @@ class RunConfig:
     inputs: tuple[InputConfig, ...] = ()
     watch: WatchConfig = field(default_factory=WatchConfig)
     stages: tuple[StageConfig, ...] = ()
+    alarms: tuple[AlarmConfig, ...] = ()
     path: Path | None = None
     digest: str = ""
 
@@ -199,6 +217,7 @@ def from_mapping(
         inputs=tuple(inputs),
         watch=_watch(_table(content, "watch", where), where, folder),
         stages=tuple(stages),
+        alarms=tuple(_alarm(table, where, folder) for table in _tables(content, "alarm", where)),
         path=path,
         digest=digest_facts(content),
     )
@@ -251,6 +270,17 @@ def _stage(table: dict[str, Any], index: int, where: str, folder: Path) -> Stage
     return cast("StageConfig", build(StageConfig, table, where=label, folder=folder))
 
 
+def _alarm(table: dict[str, Any], where: str, folder: Path) -> AlarmConfig:
+    label = f"{where}: [[alarm]] {table.get('use', '')}".rstrip()
+    made = cast("AlarmConfig", build(AlarmConfig, table, where=label, folder=folder))
+    if wrong := [kind for kind in made.kinds if kind not in ALARM_KINDS]:
+        raise ConfigError(
+            f"{label} kinds: no alarm is called '{wrong[0]}'{nearest(wrong[0], ALARM_KINDS)}",
+            expected=", ".join(ALARM_KINDS),
+        )
+    return made
+
+
 def _fixed_part(pattern: str) -> Path:
     parts = Path(pattern).parts[:-1]
     fixed = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
@@ -275,6 +305,8 @@ def _check(config: RunConfig, where: str) -> None:
     _at_most(f"{where}: [run]", MAX_WORKERS, workers=config.workers)
     _positive(f"{where}: [optics]", voltage_kV=config.optics.voltage_kV)
     _positive(f"{where}: [watch]", settle_s=config.watch.settle_s, poll_s=config.watch.poll_s)
+    limits = {name: getattr(config.watch, name) for name in ("stall_s", "share_s", "queue_most", "quarantine_most")}
+    _positive(f"{where}: [watch]", **limits)
     for section in config.inputs:
         if not (section.file or section.files or config.watch.folders):
             raise ConfigError(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cryoframe.data.alarm import Alarm
 from cryoframe.data.images import (
     AcquisitionMetadata,
     Classes2D,
@@ -370,4 +371,15 @@ def subscribe(bus: Bus) -> None:
     ----------
     bus
         The run's event bus.
+    """
+
+
+@service(first=False)
+def notify(alarm: Alarm) -> None:
+    """Tell somebody of an alarm; called for each ``[[alarm]]`` that names you, on a thread of its own.
+
+    Parameters
+    ----------
+    alarm
+        What it is about; ``alarm.settings`` is your module's ``Params``, if it has one.
     """

@@ -32,8 +32,8 @@ class DamagedDatabase(StoreError):
 class Database:
     """One SQLite file. Use :meth:`open`."""
 
-    def __init__(self, path: Path, connection: apsw.Connection) -> None:
-        self.path = path
+    def __init__(self, path: Path, connection: apsw.Connection, *, read_only: bool = False) -> None:
+        self.path, self.read_only = path, read_only
         self._connection = connection
         self._lock = threading.RLock()
 
@@ -71,7 +71,7 @@ class Database:
         if problems != ["ok"]:
             connection.close()
             raise _damaged(path, str(problems[0]))
-        return cls(path, connection)
+        return cls(path, connection, read_only=read_only)
 
     def read(self, sql: str, values: Sequence[Cell] = ()) -> list[Row]:
         """Return all rows of a query."""

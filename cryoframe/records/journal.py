@@ -16,7 +16,8 @@ from cryoframe.records.crash import crash_point
 from cryoframe.records.database import Database, Write, salvage
 from cryoframe.records.events import Event, StageProgress, from_json, to_json
 
-VERSION = 1
+#: 2 added alarms, holding and watermarks.
+VERSION = 2
 MAX_GROUP = 2000
 _PAGE = 1000
 
@@ -135,11 +136,14 @@ class Journal:
                 expected=f"{VERSION} or older",
                 remedy="Open it with the cryoframe that wrote it, or a newer one.",
             )
-        if version == VERSION:
+        if version == VERSION or (version and self._database.read_only):
             return
+        if version:
+            self._database.backup(self._database.path.with_suffix(f".v{version}.sqlite"))
         with self._database.transaction() as write:
             write(
-                "CREATE TABLE events(seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT UNIQUE, name TEXT, text TEXT)"
+                "CREATE TABLE IF NOT EXISTS events("
+                "seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT UNIQUE, name TEXT, text TEXT)"
             )
             write(state.TABLES)
             write(f"PRAGMA user_version={VERSION}")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from cryoframe.records import events
+from cryoframe.records import events, session_events
 from cryoframe.records.events import Event, Scalar
 
 Cell = str | int | float | bytes | None
@@ -29,8 +29,11 @@ CREATE TABLE IF NOT EXISTS products(key TEXT PRIMARY KEY, kind TEXT, digest TEXT
 CREATE TABLE IF NOT EXISTS metrics(
   stage_id, item_id, name, value REAL, unit, PRIMARY KEY(stage_id, item_id, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS incarnations(number INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS alarms(kind TEXT, subject, message, since TEXT, PRIMARY KEY(kind, subject)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held(one INTEGER PRIMARY KEY, who, since TEXT);
+CREATE TABLE IF NOT EXISTS watermarks(root PRIMARY KEY, generation INT, n_files INT, time_utc TEXT) WITHOUT ROWID;
 """
-NAMES = ("files", "items", "tasks", "products", "metrics", "incarnations")
+NAMES = ("files", "items", "tasks", "products", "metrics", "alarms", "held", "watermarks", "incarnations")
 
 _TASK = "INSERT INTO tasks VALUES(:stage_id, :item_id, :key, {}, (SELECT max(number) FROM incarnations))"
 _AGAIN = " ON CONFLICT DO UPDATE SET key=excluded.key, status=excluded.status, incarnation=excluded.incarnation"
@@ -64,6 +67,11 @@ FOLDS: Mapping[type[Event], str] = {
     events.StageRetried: "UPDATE tasks SET status='queued', attempts=0 WHERE stage_id=:stage_id AND item_id=:item_id",
     events.ProductSaved: "INSERT OR REPLACE INTO products VALUES(:key, :kind, :digest, :path)",
     events.MetricReported: "INSERT OR REPLACE INTO metrics VALUES(:stage_id, :item_id, :name, :value, :unit)",
+    session_events.AlarmRaised: "INSERT OR REPLACE INTO alarms VALUES(:kind, :subject, :message, :time_utc)",
+    session_events.AlarmCleared: "DELETE FROM alarms WHERE kind=:kind AND subject=:subject",
+    session_events.RunHeld: "INSERT OR REPLACE INTO held VALUES(1, :who, :time_utc)",
+    session_events.RunReleased: "DELETE FROM held",
+    session_events.Reconciled: "INSERT OR REPLACE INTO watermarks VALUES(:root, :generation, :n_files, :time_utc)",
 }
 
 
@@ -110,6 +118,26 @@ class FileRow:
     digest: str
     status: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An alarm that was raised and is not over; `since` is UTC."""
+
+    kind: str
+    subject: str
+    message: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """Every file of `root` first seen by `time_utc` has a state; `generation` numbers the rescan that found so."""
+
+    root: str
+    generation: int
+    n_files: int
+    time_utc: str
 
 
 class State:
@@ -183,6 +211,26 @@ class State:
         for stage_id, status, count in rows:
             counts.setdefault(text(stage_id), {})[text(status)] = int(_number(count))
         return counts
+
+    def alarms(self) -> list[Standing]:
+        """Return the alarms that stand, by kind and subject."""
+        rows = self._later("SELECT kind, subject, message, since FROM alarms ORDER BY kind, subject", "alarms")
+        return [cast(Callable[..., Standing], Standing)(*map(_plain, row)) for row in rows]
+
+    def held(self) -> str:
+        """Return who paused the run and when, or an empty string."""
+        rows = self._later("SELECT who, since FROM held", "held")
+        return f"paused by {text(rows[0][0])} at {text(rows[0][1])}" if rows else ""
+
+    def watermarks(self) -> list[Watermark]:
+        """Return up to when each watched root is accounted for, by root."""
+        rows = self._later("SELECT root, generation, n_files, time_utc FROM watermarks ORDER BY root", "watermarks")
+        return [cast(Callable[..., Watermark], Watermark)(*map(_plain, row)) for row in rows]
+
+    def _later(self, sql: str, table: str) -> list[Row]:
+        """Read a table that runs of an older version lack."""
+        known = self._database.read("SELECT 1 FROM sqlite_master WHERE type='table' AND name=?", [table])
+        return self._database.read(sql) if known else []
 
     def _tasks(self, where: str, values: Sequence[Cell]) -> list[Task]:
         columns = "stage_id, item_id, key, status, attempts, error_class, message, digest"

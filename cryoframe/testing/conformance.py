@@ -139,7 +139,7 @@ _IN_SANDBOX = frozenset(
 _LEVELS = ("nothing", "load", "time", "call")
 SERVICE_HOOKS = (
     "open_movie", "open_micrograph", "read_metadata", "open_gain",
-    "open_specimen", "write_movie", "write_reference", "subscribe",
+    "open_specimen", "write_movie", "write_reference", "subscribe", "notify",
 )  # fmt: skip
 
 

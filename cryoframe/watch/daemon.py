@@ -6,31 +6,30 @@ where it was. Nothing is ever written below a watched root.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 from cryoframe.errors import ConfigError, EnvironmentFault, FileError, StoreError
 from cryoframe.execution.run import Run
 from cryoframe.execution.runner import Runner
 from cryoframe.records.events import Event
+from cryoframe.watch import accounts, signals
+from cryoframe.watch.accounts import Tick
+from cryoframe.watch.attention import Attention
 from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.guard import MB, DiskGuard
 from cryoframe.watch.prober import Prober
-from cryoframe.watch.readiness import PENDING, STATUSES, Entry
+from cryoframe.watch.readiness import Entry
 from cryoframe.watch.roots import Root, Said
 from cryoframe.watch.wakeup import Wakeup
 
 #: Files are admitted for so long at a time before the runner has its turn.
 ADMIT_S = 0.5
 STEP_S, MIN_GAP_S = 0.2, 0.1
+#: Requests are looked for at least so often.
+MAX_WAIT_S = 1.0
 _KINDS = {"movies": "Movie", "micrographs": "Micrograph"}
 
 
@@ -45,21 +44,6 @@ class RootFound(Event):
     """A lost root is there again."""
 
     root: str
-
-
-@dataclass(frozen=True)
-class Tick:
-    """What the daemon knows after a rescan; `counts` has every status and their sum as ``seen``."""
-
-    generation: int
-    counts: Mapping[str, int]
-    tasks: Mapping[str, Mapping[str, int]]
-    offline: Mapping[str, str] = field(default_factory=dict)
-    #: Files that wait for something, and for what.
-    waiting_for: Mapping[str, str] = field(default_factory=dict)
-    paused: str = ""
-    note: str = ""
-    scan_s: float = 0.0
 
 
 def watch(
@@ -105,7 +89,7 @@ def watch_until_stopped(
     """
     daemon = Daemon(run, guard or DiskGuard(run.folder))
     daemon.on_tick = on_tick
-    with _signals(daemon.stop):
+    with signals.heard(daemon.stop, daemon.reload):
         try:
             daemon.loop(until_idle_s)
         finally:
@@ -130,6 +114,7 @@ class Daemon:
         section = run.config.input("movies")
         self._prober = Prober(run.config.plugin_files, run.config.blocked)
         self._doorstep = Doorstep(config, section.n_frames_expected if section else None, self._prober)
+        self._attention = Attention(run)
         self._wakeup = Wakeup([root.folder for root in self.roots], config.observer)
         self._lost: set[Path] = set()
         self._generation, self._next_scan_s, self._next_look_s, self._gap_s = 0, 0.0, 0.0, MIN_GAP_S
@@ -148,8 +133,12 @@ class Daemon:
         self._stopping = True
         self._wakeup.wake()
 
+    def reload(self) -> None:
+        """Have the configuration read anew, soon."""
+
     def close(self) -> None:
         """End the helpers."""
+        self._attention.close()
         self._wakeup.close()
         self._prober.close()
         for root in self.roots:
@@ -167,7 +156,11 @@ class Daemon:
             except EnvironmentFault as error:
                 self._endure(error)
                 continue
-            if until_idle_s is not None and not busy and self._is_idle(until_idle_s):
+            if runner.stopping:
+                self.stop()
+            # What is held because it keeps failing does not get done by waiting; the last run tries it once more.
+            idle = not busy or (bool(runner.breaker.failing()) and runner.resting and not runner.held)
+            if until_idle_s is not None and idle and self._is_idle(until_idle_s):
                 self._finish(runner)
                 return
 
@@ -181,7 +174,7 @@ class Daemon:
         if not self._guard.reason:
             self._admit_ready()
         busy = runner.step(STEP_S)
-        wait_s = 0.0 if busy and not runner.paused else self._until_due_s()
+        wait_s = 0.0 if busy and not runner.resting else min(MAX_WAIT_S, self._until_due_s())
         if self._wakeup.wait(wait_s):
             self._next_scan_s = min(self._next_scan_s, self._last_scan_s + self._gap_s)
         return busy
@@ -208,6 +201,7 @@ class Daemon:
         if said:
             self._next_look_s = 0.0
         self._generation += 1
+        self._attention.look(self.roots, self._run.runner(live=True), self._guard)
         if self.on_tick is not None:
             self.on_tick(self._tick(self._last_scan_s - start_s))
 
@@ -262,44 +256,11 @@ class Daemon:
     # -- accounts -------------------------------------------------------------------------------------------------
     def counts(self) -> dict[str, int]:
         """Return how many files have each status, and their sum as ``seen``."""
-        total: Counter[str] = Counter()
-        for root in self.roots:
-            total += root.counts()
-        counts = {status: total[status] for status in STATUSES}
-        return {"seen": sum(len(root.entries) for root in self.roots), **counts}
+        return accounts.counts(self.roots)
 
     def check_arithmetic(self) -> None:
-        """Check that every file has exactly one status, here, on the disk and in the journal alike.
-
-        Raises
-        ------
-        StoreError
-            If a file was lost count of, which must not happen.
-        """
-        counts = self.counts()
-        total = sum(counts[status] for status in STATUSES)
-        kept = self._kept_counts()
-        mine = {
-            "seen": sum(counts[status] for status in PENDING),
-            "settled": counts["admitted"],
-            "rejected": counts["rejected"] + counts["incomplete"],
-            "ignored": counts["ignored"],
-            "duplicate": counts["duplicate"],
-        }
-        whole = counts["seen"] == total and all(root.is_accounted_for() for root in self.roots)
-        if not whole or {name: count for name, count in mine.items() if count} != kept:
-            raise StoreError(
-                f"the files do not add up: {counts} where the journal has {kept}",
-                expected="each file in one state",
-                remedy="Start again; if it comes back, run `cryoframe rebuild`.",
-            )
-
-    def _kept_counts(self) -> dict[str, int]:
-        kept: Counter[str] = Counter()
-        for root in self.roots:
-            kept.update(self._run.state.file_counts(os.fspath(root.folder)))
-        kept["seen"] += kept.pop("superseded", 0)
-        return {name: count for name, count in kept.items() if count}
+        """Check that every file has exactly one status, here, on the disk and in the journal alike."""
+        accounts.check(self.roots, self._run.state)
 
     def _tick(self, scan_s: float) -> Tick:
         pending = [entry for root in self.roots for entry in root.pending() if entry.reason]
@@ -309,7 +270,7 @@ class Daemon:
             self._run.state.task_counts(),
             {os.fspath(root.folder): root.offline for root in self.roots if root.offline},
             {entry.path: entry.reason for entry in pending},
-            self._guard.reason or self._run.runner(live=True).paused,
+            self._guard.reason or self._run.runner(live=True).paused or self._run.runner(live=True).held,
             self._wakeup.note,
             scan_s,
         )
@@ -330,7 +291,7 @@ class Daemon:
         """Let the stages over the whole set have their last run."""
         runner.live = False
         runner.look()
-        while not self._stopping and runner.step(STEP_S):
+        while not (self._stopping or runner.stopping) and runner.step(STEP_S):
             pass
 
     def _endure(self, error: EnvironmentFault) -> None:
@@ -352,25 +313,3 @@ class Daemon:
             elif not root.offline and root.folder in self._lost:
                 self._lost.discard(root.folder)
                 self._run.bus.publish(RootFound, root=os.fspath(root.folder))
-
-
-@contextlib.contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first SIGTERM or SIGINT end the loop in good order, and a second one at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del frame
-        signal.signal(number, before[signal.Signals(number)])
-        stop()
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -21,7 +21,7 @@ TWIN = {
 SOURCES = {"EventSource", "FrameSource", "MicrographSource"}
 TABLES = {"ClassTable", "CtfTable", "FscTable", "IterationTable", "MotionTable", "ParticleTable", "Table"}
 DECLARATIONS = {"Column", "ColumnGroup", "Convention", "Schema"}
-MACHINERY = {"Bus", "CryoframeError", "Run", "StageContext", "hookimpl"}
+MACHINERY = {"Alarm", "Bus", "CryoframeError", "Run", "StageContext", "hookimpl"}
 
 
 def test_public_names__are_exactly_those_listed() -> None:

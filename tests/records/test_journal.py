@@ -288,3 +288,23 @@ def test_bench__durable_events_a_second(path: Path, figure: Callable[[str, objec
     for size, rate in figures.items():
         figure(f"durable events/s in batches of {size}", f"{rate:,.0f}")
     assert len(list(bus._journal.replay())) > 6000  # type: ignore[union-attr]
+
+
+def test_a_journal_of_version_1__is_carried_over_with_a_copy_kept_and_can_be_looked_into_before(path: Path) -> None:
+    database = Database.open(path)
+    Bus(Journal(database), "run").publish(events.RunOpened, folder="f", config_digest="d")
+    with database.transaction() as write:
+        for name in ("alarms", "held", "watermarks"):
+            write(f"DROP TABLE {name}")
+        write("PRAGMA user_version=1")
+    database.close()
+    looked = Database.open(path, read_only=True)
+    assert Journal(looked).last("RunOpened") is not None
+    assert (state.State(looked).alarms(), state.State(looked).held(), state.State(looked).watermarks()) == ([], "", [])
+    looked.close()
+    database = Database.open(path)
+    assert len(list(Journal(database).replay())) == 1
+    assert database.read("PRAGMA user_version") == [(2,)]
+    assert state.State(database).alarms() == []
+    database.close()
+    assert Database.open(path.with_suffix(".v1.sqlite")).read("PRAGMA user_version") == [(1,)]
