@@ -81,7 +81,7 @@ def find_defects(total: F32, *, n_sigma: float = 8.0) -> Bools:
 
     The surroundings are 5×5 pixels: a particle is wider than that, a hot or dead pixel is not. Candidates differ from
     the mean of the surroundings, in which outliers are clipped; defects from the median of the surroundings too, which
-    wide dark areas do not.
+    wide dark areas do not. Whole rows and columns are held against their neighbours.
     """
     middle, scale = robust_scale(total)
     low, high = middle - n_sigma * scale, middle + n_sigma * scale
@@ -97,7 +97,21 @@ def find_defects(total: F32, *, n_sigma: float = 8.0) -> Bools:
     columns = np.clip(column[:, None, None] + offsets, 0, total.shape[1] - 1)
     typical = np.median(total[rows, columns].reshape(len(row), -1), axis=1) if len(row) else np.empty(0)
     defects[row, column] = np.abs(total[row, column] - typical) > limit
+    if middle > 4.0 * scale:
+        # Dead, even where counts are too few for a zero to stand out by itself.
+        defects |= total == 0.0
+    clipped = np.clip(total, low, high)
+    defects |= _odd_lines(clipped, scale, n_sigma, axis=1)[:, None] | _odd_lines(clipped, scale, n_sigma, axis=0)
     return defects
+
+
+def _odd_lines(total: F32, scale: float, n_sigma: float, *, axis: int) -> Bools:
+    """Rows (`axis` 1) or columns (0) whose mean is off that of their neighbours by more than `n_sigma` deviations."""
+    profile = total.mean(axis=axis, dtype=np.float64)
+    around = np.median(np.lib.stride_tricks.sliding_window_view(np.pad(profile, 4, mode="reflect"), 9), axis=1)
+    _, spread = robust_scale(profile - around)
+    odd: Bools = np.abs(profile - around) > n_sigma * max(spread, scale / np.sqrt(total.shape[axis]), 1e-12)
+    return odd
 
 
 def _difference(total: F32, low: float, high: float) -> F32:

@@ -81,3 +81,17 @@ def test_movies_of_no_or_unequal_frames__are_refused():
         motion.sum_frames(lambda: [noise((4, 4)), noise((4, 5))])
     with pytest.raises(InvalidInput, match="frame 0"):
         motion.sum_frames(lambda: [np.full((4, 4), np.nan, dtype=np.float32)])
+
+
+def test_dead_pixels_and_columns_of_few_counts__are_found():
+    counts = np.random.default_rng(5).poisson(31.0, (300, 320)).astype(np.float32)
+    counts[:, 77] = counts[12, 40] = counts[200, 5] = 0.0
+    counts[90, :] *= 1.6
+    defects = motion.find_defects(counts)
+    assert defects[:, 77].all()
+    assert defects[90].all()
+    assert defects[12, 40]
+    assert defects[200, 5]
+    assert defects.sum() == 300 + 320 - 1 + 2
+    source = motion.mending_sources(defects, np.random.default_rng(6))
+    assert not defects.reshape(-1)[source].any()
