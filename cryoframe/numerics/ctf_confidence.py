@@ -28,6 +28,8 @@ _N_SECTORS = 24
 _RINGS_TO_ONE = 1.944
 #: Spectra are never quite the model; logarithms of likelihoods are multiplied with this (calibrated on the twin).
 _TEMPER = 0.5
+#: However strong the rings, a rival with nearly their score is a rival: significance counts in full well below this.
+_ENOUGH = 15.0
 #: What counts as the same defocus.
 _SAME_FRAC = 0.03
 _SCAN_FRAC, _SCAN_A = 0.01, 150.0
@@ -112,14 +114,18 @@ def judge(samples: Samples, lens: Lens, point: Reals, limits: FitRange) -> Evide
     return Evidence(
         significance=float(scores[np.searchsorted(means, answer)]),
         cross_significance=float(cross),
-        posterior_frac=_posterior_frac(means, scores, answer),
+        posterior_frac=posterior_frac(means, scores, answer),
         at_edge=answer < limits.defocus_min_A - edge or answer > limits.defocus_max_A + edge,
     )
 
 
-def _posterior_frac(means: Reals, scores: Reals, answer_A: float) -> float:
-    """Share of exp(½·z²·temper), even in the logarithm of the defocus, that lies near the answer."""
-    logarithm = 0.5 * _TEMPER * np.maximum(scores, 0.0) ** 2
+def posterior_frac(means: Reals, scores: Reals, answer_A: float) -> float:
+    """Share of exp(½·z²·temper), z² saturating, even in the logarithm of the defocus, that lies near the answer.
+
+    `scores` `(m,)` are significances z at the mean defoci `means`.
+    """
+    squares = np.maximum(scores, 0.0) ** 2
+    logarithm = 0.5 * _TEMPER * squares / (1.0 + squares / _ENOUGH**2)
     width = np.gradient(means) / np.maximum(np.abs(means), 1.0)
     share = np.exp(logarithm - logarithm.max()) * width
     near = np.abs(means - answer_A) <= _SAME_FRAC * max(abs(answer_A), 1.0)

@@ -8,15 +8,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cryoframe.numerics.backend import F32, Floats, Reals
-from cryoframe.numerics.ctf_confidence import Evidence, carbon_equivalent_A, crystal_frac, judge
+from cryoframe.numerics.ctf_confidence import (
+    Evidence,
+    carbon_equivalent_A,
+    crystal_frac,
+    judge,
+    posterior_frac,
+    searched_means,
+)
 from cryoframe.numerics.ctf_fit import FitRange, FittedPoint, Lens, Samples, flatten
-from cryoframe.numerics.ctf_local import DefocusPlane, fit_plane, part_samples, spread_A
+from cryoframe.numerics.ctf_local import DefocusPlane, fit_plane, part_samples, plane_scores, spread_A
 from cryoframe.numerics.ctf_rings import SpectrumFit, describe
 from cryoframe.numerics.ice_thickness import Thickness, thickness_from_rings
 
 #: A tilt is told where its standard error is no larger.
 _TILT_ERROR_DEG = 3.0
 _LEAST_PARTS = 4
+#: The rings of a tilted specimen blur; from this confidence on its parts are asked.
+_HALF_SURE = 0.5
 #: From this tilt on the rings of the whole are too blurred for the best mean defocus; the plane's is taken.
 _BLURRED_DEG = 5.0
 
@@ -105,10 +114,14 @@ def estimate(recording: Recording, lens: Lens, limits: FitRange, demands: Demand
     fitted = fit(power, pixel_size_A, lens, limits)
     evidence = judge(fitted.samples, lens, fitted.point, limits)
     plane = None
-    if evidence.confidence_frac >= demands.confidence_frac and len(recording.parts) >= _LEAST_PARTS:
-        plane = fit_plane(part_samples(recording.parts, fitted.samples), recording.centres_A, lens, fitted.point)
+    if evidence.confidence_frac >= min(demands.confidence_frac, _HALF_SURE) and len(recording.parts) >= _LEAST_PARTS:
+        parts = part_samples(recording.parts, fitted.samples)
+        plane = fit_plane(parts, recording.centres_A, lens, fitted.point)
         if plane.error_deg <= _TILT_ERROR_DEG and abs(plane.tilt_deg) >= _BLURRED_DEG:
             fitted = replace(fitted, point=np.array([plane.mean_A, *fitted.point[1:]]))
+            means = searched_means(limits, plane.mean_A)
+            scores = plane_scores(parts, recording.centres_A, lens, fitted.point, plane=plane, means_A=means)
+            evidence = replace(evidence, posterior_frac=posterior_frac(means, scores, plane.mean_A))
     crystals = crystal_frac(power, pixel_size_A) if recording.tiled else None
     carbon = None
     if recording.counted:
@@ -124,7 +137,7 @@ def estimate(recording: Recording, lens: Lens, limits: FitRange, demands: Demand
         evidence=evidence,
         verdict="; ".join(objections),
         thickness=thickness,
-        plane=plane if plane is not None and plane.error_deg <= _TILT_ERROR_DEG else None,
+        plane=None if objections or plane is None or plane.error_deg > _TILT_ERROR_DEG else plane,
         crystal_frac=crystals,
         carbon_A=carbon,
     )

@@ -22,6 +22,8 @@ _N_BACKGROUND = 7
 _N_SECTORS = 12
 _N_CANDIDATES = 6
 _CLIP_SIGMA = 4.0
+#: Standard deviation over mean deviation of a normal distribution.
+_MEAN_TO_SIGMA = 1.2533
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,10 @@ def _over_background(values: Reals, ring: Ints, ring_k: Reals) -> Reals:
     )
     relative = values / np.exp(np.polynomial.legendre.legval(unit, coefficients))[ring] - 1.0
     spread = float(np.median(np.abs(relative - np.median(relative)))) * 1.4826
-    clipped: Reals = np.clip(relative, -_CLIP_SIGMA * spread, _CLIP_SIGMA * spread)
+    # Strong rings are no spikes: where a ring as a whole goes further than noise does, so may its samples.
+    of_ring = np.bincount(ring, np.abs(relative), len(ring_k)) / np.maximum(counts, 1) * _MEAN_TO_SIGMA
+    limit = _CLIP_SIGMA * np.maximum(of_ring, spread)[ring]
+    clipped: Reals = np.clip(relative, -limit, limit)
     return clipped
 
 

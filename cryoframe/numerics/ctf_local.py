@@ -127,6 +127,15 @@ def fit_plane(parts: list[Samples], centres_A: Floats, lens: Lens, point: Reals)
     )
 
 
+def plane_scores(
+    parts: list[Samples], centres_A: Floats, lens: Lens, point: Reals, *, plane: DefocusPlane, means_A: Reals
+) -> Reals:
+    """Significance of all parts together were the plane's mean defocus another, `(m,)`."""
+    inclined = np.asarray(centres_A, dtype=np.float64) @ np.array(plane.slopes)
+    scores: Reals = np.sqrt([_squares(parts, lens, point, mean + inclined) for mean in means_A])
+    return scores
+
+
 def spread_A(plane: DefocusPlane, extent_A: tuple[float, float]) -> tuple[float, float]:
     """Difference of defocus between opposite sides of a field of (x, y) extent, freed of what its error adds."""
     spreads = [
