@@ -97,7 +97,7 @@ class Database:
             copy = apsw.Connection(os.fspath(target))
             with copy.backup("main", self._connection, "main") as step:
                 while not step.done:
-                    step.step(1000)
+                    step.step(-1)  # in one go: in pieces, each commit of the writer would make it begin anew
             copy.close()
 
     def close(self) -> None:
