@@ -17,6 +17,7 @@ from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, filters, fsc, masks, reconstruction
 from cryoframe.numerics.symmetry import reduce_pose_error, rotation_matrices
+from cryoframe_refine.admission import check_halves, check_inputs
 from cryoframe_refine.half import Geometry, Half, search, update
 from cryoframe_refine.plan import make_plan
 from cryoframe_refine.products import Row, assemble, fsc_table
@@ -62,6 +63,10 @@ class Settings(Protocol):
         """Median change of orientation that ends it."""
 
 
+#: Halves that agree no further than this share of the spacing both began with may have it from that start.
+_BOUND_FRAC = 0.75
+
+
 @dataclass
 class _Progress:
     """Resolution and poses from iteration to iteration."""
@@ -81,13 +86,15 @@ def refine(
 ) -> Refinement:
     """Refine poses and map of two half-sets that never see each other's images."""
     given = stack.particles
+    check_inputs(stack, reference, mask)
     stack, not_finite = stack.finite_by_identity()
     if not_finite:
         ctx.drop(not_finite, "its image holds values that are not finite numbers")
     geometry = _geometry(stack, reference, mask, params)
+    diameter_A = params.particle_diameter_A or 0.85 * geometry.box_px * geometry.pixel_size_A
+    check_halves(stack, diameter_A)
     halves = _halves(stack, reference, geometry, params)
     progress = _Progress(params.initial_low_pass_A, [])
-    diameter_A = params.particle_diameter_A or 0.85 * geometry.box_px * geometry.pixel_size_A
     total = params.n_iterations * sum(len(half.images) for half in halves)
     done, started = 0, time.process_time()
     for iteration in range(params.n_iterations):
@@ -130,15 +137,22 @@ def refine(
         rows=progress.rows,
         provenance=reference.provenance,
     )
-    _tell(result, ctx)
+    _tell(result, ctx, params.initial_low_pass_A)
     ctx.metric("cpu_s", time.process_time() - started, "s")
     return replace(result, particles=result.particles.ordered_like(given))
 
 
-def _tell(result: Refinement, ctx: StageContext) -> None:
-    """Report the resolution within the mask, and say so where the box rather than the data ends it."""
+def _tell(result: Refinement, ctx: StageContext, initial_low_pass_A: float) -> None:
+    """Report the resolution within the mask, and say so where the box or the start rather than the data made it."""
     reached = fsc.resolution_at(result.fsc.floats("frequency_1_A"), result.fsc.floats("fsc_masked"), 0.143)
     ctx.metric("resolution_masked_A", reached.resolution_A, "Å")
+    bound = reached.resolution_A > _BOUND_FRAC * initial_low_pass_A
+    ctx.metric("bound_to_start", float(bound))
+    if bound:
+        ctx.log(
+            f"the half-maps agree to {reached.resolution_A:.1f} Å and both began as one map of {initial_low_pass_A:g} Å"
+            ": noise aligned to that start would agree as far. Take this map for nothing but its start, and try another"
+        )
     if reached.how == "never below":
         ctx.log(
             f"the masked FSC never falls below 0.143: {reached.resolution_A:.2f} Å is at Nyquist, set by the pixel and "
@@ -152,15 +166,6 @@ def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int)
 
 def _geometry(stack: ParticleStack, reference: Volume, mask: Mask | None, params: Settings) -> Geometry:
     n = int(stack.images.shape[-1])
-    if reference.data.shape != (n, n, n) or abs(reference.pixel_size_A / stack.pixel_size_A - 1.0) > 1e-3:
-        raise InvalidInput(
-            f"reference of {reference.data.shape} voxels of {reference.pixel_size_A:.4f} Å for images of {n} px of "
-            f"{stack.pixel_size_A:.4f} Å",
-            expected="the same box and pixel",
-            remedy="Make the starting map with make_initial_volume, which takes both from the stack.",
-        )
-    if mask is not None and mask.data.shape != (n, n, n):
-        raise InvalidInput(f"mask of {mask.data.shape} voxels for a box of {n} px", expected="the same box")
     group = params.symmetry or reference.symmetry
     pixel = stack.pixel_size_A
     radius_px = 0.5 * (params.particle_diameter_A / pixel or 0.85 * n)
@@ -180,8 +185,6 @@ def _geometry(stack: ParticleStack, reference: Volume, mask: Mask | None, params
 
 def _halves(stack: ParticleStack, reference: Volume, geometry: Geometry, params: Settings) -> list[Half]:
     particles = stack.particles
-    if not particles.has("ctf"):
-        raise InvalidInput("the particles have no CTF", remedy="Run estimate_ctf, or bring a STAR file with defocus.")
     half_of = np.asarray(particles.column("half"))
     start = filters.filter_pass(
         np.asarray(reference.data, dtype=np.float32),

@@ -128,18 +128,19 @@ def test_metrics__are_few_and_named_for_what_they_are(made, tmp_path):
         tmp_path, on_metric=lambda name, value, unit: metrics.__setitem__(name, (value, unit)), on_log=lines.append
     )
     result = plugin.refine_3d(made.stack, reference_of(made), None, replace(QUICK, n_iterations=2), context)
-    assert set(metrics) == {"resolution_masked_A", "cpu_s"}
+    assert set(metrics) == {"resolution_masked_A", "bound_to_start", "cpu_s"}
+    assert metrics["bound_to_start"][0] == 0.0
     assert metrics["resolution_masked_A"] == (result.fsc.resolution_A(0.143, curve="fsc_masked"), "Å")
     assert metrics["cpu_s"][0] > 0.0
     # Halves that agree to the last shell are limited by the pixel, and that is said.
     without_end = result.fsc.with_columns({"fsc_masked": np.full(result.fsc.n_rows, 0.9, np.float32)})
     del lines[:]
-    engine._tell(replace(result, fsc=without_end), context)
+    engine._tell(replace(result, fsc=without_end), context, 30.0)
     assert "at Nyquist" in lines[0]
     assert metrics["resolution_masked_A"][0] == pytest.approx(2.0 * made.stack.pixel_size_A)
     falling = result.fsc.with_columns({"fsc_masked": np.linspace(1.0, 0.0, result.fsc.n_rows, dtype=np.float32)})
     del lines[:]
-    engine._tell(replace(result, fsc=falling), context)
+    engine._tell(replace(result, fsc=falling), context, 30.0)
     assert lines == []
 
 

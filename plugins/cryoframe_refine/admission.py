@@ -1,0 +1,109 @@
+"""What a refinement does not begin with: too few particles, mixed pixels, maps of nothing, duplicates across halves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cryoframe import Mask, ParticleStack, ParticleTable, Volume
+from cryoframe.errors import HalfSetError, InvalidInput
+
+Array = npt.NDArray[Any]
+
+#: Fewer particles than this make no map.
+FEWEST = 10
+#: Picks nearer to each other than this share of the particle's diameter are one particle.
+_SAME_FRAC = 0.1
+
+
+def check_inputs(stack: ParticleStack, reference: Volume, mask: Mask | None) -> None:
+    """Refuse what cannot be refined, before any work.
+
+    Raises
+    ------
+    InvalidInput
+        Saying which input, what was expected and what to do.
+    """
+    n, m = int(stack.images.shape[-1]), len(stack.particles)
+    if reference.data.shape != (n, n, n) or abs(reference.pixel_size_A / stack.pixel_size_A - 1.0) > 1e-3:
+        raise InvalidInput(
+            f"reference of {reference.data.shape} voxels of {reference.pixel_size_A:.4f} Å for images of {n} px of "
+            f"{stack.pixel_size_A:.4f} Å",
+            expected="the same box and pixel",
+            remedy="Make the starting map with make_initial_volume, which takes both from the stack.",
+        )
+    if not np.isfinite(reference.data).all() or not np.any(reference.data):
+        raise InvalidInput("the reference is empty or not finite", expected="a map with density")
+    if mask is not None:
+        _check_mask(mask, n)
+    if m < FEWEST:
+        raise InvalidInput(
+            "no particles to refine" if not m else f"only {m} particles to refine",
+            expected=f"a stack of at least {FEWEST}",
+            remedy="Pick or keep more particles.",
+        )
+    if "pixel_size_A" in stack.particles.names:
+        sizes = stack.particles.floats("pixel_size_A")
+        if np.ptp(sizes) > 1e-3 * stack.pixel_size_A:
+            raise InvalidInput(
+                f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
+                expected="one pixel size",
+                remedy="Extract all particles with the same pixel and box.",
+            )
+    if not stack.particles.has("ctf"):
+        raise InvalidInput("the particles have no CTF", remedy="Run estimate_ctf, or bring a STAR file with defocus.")
+
+
+def _check_mask(mask: Mask, n: int) -> None:
+    if mask.data.shape != (n, n, n):
+        raise InvalidInput(f"mask of {mask.data.shape} voxels for a box of {n} px", expected="the same box")
+    if not np.isfinite(mask.data).all() or not np.max(mask.data) > 0.5:
+        raise InvalidInput("the mask is empty", expected="voxels above 0.5", remedy="Make it anew with make_mask.")
+
+
+def check_halves(stack: ParticleStack, diameter_A: float) -> None:
+    """Refuse a particle that is in both half-sets: their maps would then agree on its noise.
+
+    Raises
+    ------
+    HalfSetError
+        Where an identity, an image, or a place on a micrograph is in both.
+    """
+    table = stack.particles
+    half = np.asarray(table.column("half"))
+    identity = np.asarray(table.column("particle_id"))
+    shared = np.intersect1d(identity[half == 1], identity[half == 2])
+    if shared.size:
+        _refuse(shared.size, "have one identity")
+    digests = np.array([hash(np.ascontiguousarray(image).tobytes()) for image in stack.images], dtype=np.int64)
+    same = np.intersect1d(digests[half == 1], digests[half == 2])
+    if same.size:
+        _refuse(same.size, "have the same image")
+    near = _near_pairs(table, half, _SAME_FRAC * diameter_A)
+    if near:
+        _refuse(near, f"lie within {_SAME_FRAC * diameter_A:.0f} Å of each other on one micrograph")
+
+
+def _near_pairs(table: ParticleTable, half: Array, distance_A: float) -> int:
+    """Pairs across the halves of one micrograph that are nearer than that."""
+    if not {"x_A", "y_A", "micrograph_id"} <= set(table.names):
+        return 0
+    place = np.stack([table.floats("x_A"), table.floats("y_A")], axis=1).astype(np.float64)
+    _, micrograph = np.unique(np.asarray(table.column("micrograph_id")).astype(str), return_inverse=True)
+    order = np.argsort(micrograph, kind="stable")
+    pairs = 0
+    for rows in np.split(order, np.flatnonzero(np.diff(micrograph[order])) + 1):
+        one, two = place[rows[half[rows] == 1]], place[rows[half[rows] == 2]]
+        if len(one) and len(two):
+            pairs += int((np.linalg.norm(one[:, None] - two[None], axis=-1) < distance_A).sum())
+    return pairs
+
+
+def _refuse(count: int, what: str) -> None:
+    raise HalfSetError(
+        f"{count} {'particles' if count > 1 else 'particle'} of half-set 1 and of half-set 2 {what}",
+        expected="each particle in one half-set",
+        remedy="Remove duplicates, or give all particles of a micrograph one half-set.",
+    )
