@@ -13,6 +13,8 @@ from cryoframe.numerics.patch_motion import Fit, Likeness, Patches, Spectrum, fa
 #: Degrees of freedom of the law that patches' disagreement with the field is taken to follow.
 _NU = 4.0
 _LONGEST_STEP_PX = 2.0
+#: The search ends when nothing moves farther; sizes of motion need as many rounds to settle.
+_SETTLED_PX = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ def fit_motion(
         if used > 1:
             trust = _trust(alike, _information(patches, alike, spectrum, fade, np.ones_like(trust)), patches)
         spectrum = measured_spectrum(patches, alike.rings, fade)
-        if largest < 0.01 and used > 2:
+        if largest < _SETTLED_PX and used > 2:
             break
     return Fit(whole - whole[0], local, prior, _deviations(system, posterior), trust, amplitude, used)
 
