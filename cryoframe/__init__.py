@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         FrameSource,
         Micrograph,
         MicrographSource,
+        MicrographVerdict,
         Movie,
         ParticleStack,
     )
@@ -59,7 +60,7 @@ _HOMES = {
     "cryoframe.data.frames": ("Convention",),
     "cryoframe.data.images": (
         "AcquisitionMetadata", "Classes2D", "CorrectedMicrograph", "CtfFit", "FrameSource", "Micrograph",
-        "MicrographSource", "Movie", "ParticleStack",
+        "MicrographSource", "MicrographVerdict", "Movie", "ParticleStack",
     ),
     "cryoframe.data.maps": ("HalfMaps", "LocalResolution", "Mask", "Volume"),
     "cryoframe.data.optics": ("DefectMap", "GainReference", "Optics"),
@@ -83,7 +84,8 @@ __all__ = [
     "AcquisitionMetadata", "Alarm", "AtomicModel", "Bus", "ClassTable", "Classes2D", "Classes3D", "Column",
     "ColumnGroup", "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap",
     "EventSource", "Exposure", "ExposureTruth", "FadingPart", "FrameSource", "FscTable", "GainReference", "HalfMaps",
-    "Heterogeneity", "IterationTable", "LocalResolution", "Mask", "Micrograph", "MicrographSource", "MotionTable",
+    "Heterogeneity", "IterationTable", "LocalResolution", "Mask", "Micrograph", "MicrographSource",
+    "MicrographVerdict", "MotionTable",
     "Movie", "Optics", "ParticleStack", "ParticleTable", "Recording", "ReferenceImage", "Refinement", "Run", "Schema",
     "SharpenedMap", "SimulatedMovie", "Specimen", "SpecimenRequest", "StageContext", "Table", "Trouble", "ViewPeak",
     "Volume", "hookimpl",

@@ -11,6 +11,7 @@ PRODUCTS: tuple[type, ...] = (
     images.Micrograph,
     images.CorrectedMicrograph,
     images.CtfFit,
+    images.MicrographVerdict,
     ParticleTable,
     images.ParticleStack,
     images.Classes2D,

@@ -169,6 +169,40 @@ class CtfFit:
 
 
 @dataclass(frozen=True)
+class MicrographVerdict:
+    """Where a micrograph can be used and whether it is worth it, with the evidence.
+
+    Parameters
+    ----------
+    usable
+        `(gy, gx)` float32, share of each square of `tile_A` from the micrograph's first pixel that may hold particles.
+    verdict
+        ``good``, ``contaminated`` (carbon, dirt, cracks), ``crystalline`` (ice or crystals of something else), or
+        ``empty`` (nothing but grain).
+    usable_frac
+        Share of the squares that are usable.
+    uneven_sd
+        Standard deviation, over squares, of the logarithm of the variance within a square.
+    structure_frac
+        Share of the variance that is neither fine grain nor a gradient.
+    bragg_ratio
+        Brightest spot of the spectrum over the median of its ring.
+    stripe_ratio
+        Brightest direction of the spectrum over the dimmest.
+    """
+
+    micrograph_id: str
+    usable: NDArray[np.float32]
+    tile_A: float
+    verdict: str
+    usable_frac: float = 1.0
+    uneven_sd: float = 0.0
+    structure_frac: float = 0.0
+    bragg_ratio: float = 0.0
+    stripe_ratio: float = 0.0
+
+
+@dataclass(frozen=True)
 class ParticleStack:
     """Particle images, `(n, box, box)` float32, protein bright, mean 0 and deviation 1 outside the particle."""
 

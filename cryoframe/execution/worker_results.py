@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryoframe.data.frames import Convention, ImageGeometry, from_plugin
 from cryoframe.data.ids import half_of, particle_id
-from cryoframe.data.images import CtfFit, Micrograph, Movie, ParticleStack
+from cryoframe.data.images import CtfFit, Micrograph, MicrographVerdict, Movie, ParticleStack
 from cryoframe.data.maps import Volume
 from cryoframe.data.results import AtomicModel
 from cryoframe.data.tables import ParticleTable, Table
@@ -33,6 +33,7 @@ _OWNED = ("half", "micrograph_id", "optics_group")
 _NDIM = {
     ("Micrograph", "data"): 2, ("ParticleStack", "images"): 3, ("Classes2D", "averages"): 3, ("Volume", "data"): 3,
     ("Mask", "data"): 3, ("LocalResolution", "data"): 3, ("GainReference", "data"): 2,
+    ("MicrographVerdict", "usable"): 2,
 }  # fmt: skip
 
 
@@ -209,7 +210,7 @@ def _updated(
 # -- everything ---------------------------------------------------------------------------------------------------
 def _identified(product: Any, job: Job, inputs: Mapping[str, Any]) -> Any:
     """Set what is not the stage's to choose: a micrograph's identity and optics, the place of a file."""
-    if isinstance(product, CtfFit):
+    if isinstance(product, (CtfFit, MicrographVerdict)):
         return dataclasses.replace(product, micrograph_id=job.item_id)
     if isinstance(product, AtomicModel):
         return dataclasses.replace(product, path=Path(product.path).name)

@@ -19,11 +19,12 @@ from cryoframe.data.images import (
     FrameSource,
     Micrograph,
     MicrographSource,
+    MicrographVerdict,
     Movie,
     ParticleStack,
 )
 from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
-from cryoframe.data.optics import GainReference, Optics
+from cryoframe.data.optics import GainReference
 from cryoframe.data.results import AtomicModel, Classes3D, Heterogeneity, Refinement, SharpenedMap
 from cryoframe.data.tables import ParticleTable
 from cryoframe.data.twin import Exposure, Recording, ReferenceImage, SimulatedMovie, Specimen, SpecimenRequest
@@ -78,6 +79,17 @@ def estimate_ctf(micrograph: Micrograph, params: Any, ctx: StageContext) -> CtfF
 @stage(over="micrograph", optional=True)
 def denoise_micrograph(micrograph: Micrograph, params: Any, ctx: StageContext) -> Micrograph:  # type: ignore[empty-body]
     """Return the micrograph with less noise, for picking only.
+
+    Parameters
+    ----------
+    micrograph
+        As recorded, protein dark.
+    """
+
+
+@stage(over="micrograph", optional=True)
+def clean_micrograph(micrograph: Micrograph, params: Any, ctx: StageContext) -> MicrographVerdict:  # type: ignore[empty-body]
+    """Say where a micrograph can be used, and whether it is worth it: carbon, dirt, crystalline ice, nothing.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "correct_motion": ("nominal", "empty", "one", "bad", "noise"),
         "estimate_ctf": ("nominal", "empty", "bad", "noise"),
         "denoise_micrograph": ("nominal", "empty", "bad", "noise", "card"),
+        "clean_micrograph": ("nominal", "empty", "bad", "noise"),
         "pick_particles": ("nominal", "empty", "one", "bad", "noise", "card"),
         "extract_particles": ("nominal", "empty", "one", "duplicate", "reordered", "bad", "card"),
         "classify_2d": _OF_PARTICLES,
@@ -130,6 +131,16 @@ def _card_case() -> Case:
     taken = phantoms.micrograph(0)
     dark = 100.0 - 10.0 * testcard.card_image(phantoms.FIELD_PX)
     return Case({"micrograph": replace(taken.micrograph, data=dark.astype(np.float32))}, dark)
+
+
+def _cleaning(variant: str, folder: Path) -> Case:
+    """A field with one large, dark stain; its truth is where that is."""
+    del folder
+    taken = phantoms.micrograph(0 if variant == "noise" else 24)
+    y, x = np.indices(phantoms.FIELD_PX)
+    stain = (np.hypot(x - 320, y - 90) < 60) & (variant != "noise")
+    stained = replace(taken.micrograph, data=(taken.micrograph.data - 40.0 * stain).astype(np.float32))
+    return Case({"micrograph": _spoilt(stained, variant)}, stain)
 
 
 def _picking(variant: str, folder: Path) -> Case:
@@ -344,6 +355,7 @@ _MAKERS: Final[Mapping[str, Maker]] = MappingProxyType(
         "correct_motion": _movie,
         "estimate_ctf": _ice,
         "denoise_micrograph": _denoised,
+        "clean_micrograph": _cleaning,
         "pick_particles": _picking,
         "extract_particles": _extraction,
         "classify_2d": _views,

@@ -1,4 +1,4 @@
-"""Ours and RELION's pickers on the same simulated micrographs; run as a program it prints the table of all."""
+"""Ours and RELION's pickers on the same simulated micrographs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pick_fields import PIXEL_A, Field
 from cryoframe import StageContext
 from cryoframe.formats import mrc
 from cryoframe.formats.star import read_star
+from cryoframe.numerics.ctf import wavelength_A
 from cryoframe.numerics.pick_scores import Ranking, rank_quality
 
 #: Thresholds of RELION's pickers among which the best for RELION is chosen by the truth.
 LOG_ADJUSTMENTS = (-1.5, -0.75, 0.0, 0.75, 1.5)
-TEMPLATE_THRESHOLDS = (0.02, 0.1, 0.2, 0.3, 0.5)
 
 
 def write_micrographs(fields: list[Field], folder: Path) -> None:
@@ -35,6 +35,16 @@ def write_micrographs(fields: list[Field], folder: Path) -> None:
         "# version 30001\n\ndata_micrographs\n\nloop_\n_rlnMicrographName #1\n_rlnOpticsGroup #2\n_rlnDefocusU #3\n"
         "_rlnDefocusV #4\n_rlnDefocusAngle #5\n_rlnCtfImage #6\n" + "\n".join(rows) + "\n\n"
     )
+
+
+def relions_scale(one: Field) -> np.float32:
+    """Factor that gives a potential [1/Å²] the contrast it has in a micrograph of deviation 1, which RELION relies on.
+
+    A weak phase φ = λ·∫V dz shows as 2φ of the mean, and the noise is the root of the mean; what coherence, losses and
+    the detector leave of it is 0.8.
+    """
+    mean = float(one.micrograph.data.mean())
+    return np.float32(2.0 * wavelength_A(one.micrograph.optics.voltage_kV) * PIXEL_A * np.sqrt(mean) * 0.8)
 
 
 def autopick(folder: Path, out: str, *words: object) -> float:

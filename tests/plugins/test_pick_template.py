@@ -127,7 +127,7 @@ def test_blob__is_as_good_as_relions_LoG_with_the_best_threshold(name, shared_da
 @pytest.mark.slow
 @pytest.mark.relion
 @pytest.mark.skipif(shutil.which("relion_autopick") is None, reason="RELION is not installed")
-@pytest.mark.parametrize(("name", "group"), [("apoferritin", "O"), ("betagal", "D2")])
+@pytest.mark.parametrize(("name", "group"), [("apoferritin", "O"), ("betagal", "D2"), ("membrane protein", "C1")])
 def test_template__is_as_good_as_relions_template_picker(name, group, shared_data, tmp_path, figure):
     fields = fields_of(name, shared_data, tmp_path)
     diameter_A, volume = fields[0].diameter_A, fields[0].specimen.volume
@@ -135,8 +135,10 @@ def test_template__is_as_good_as_relions_template_picker(name, group, shared_dat
     mrc.write(reference, volume.data, pixel_size_A=volume.pixel_size_A)
     pick_bench.write_micrographs(fields, tmp_path)
     (tmp_path / "template").mkdir()
+    theirs_file = tmp_path / "relions_reference.mrc"
+    mrc.write(theirs_file, volume.data * pick_bench.relions_scale(fields[0]), pixel_size_A=volume.pixel_size_A)
     seconds = pick_bench.autopick(
-        tmp_path, "template", "--ref", reference, "--angpix_ref", pick_fields.PIXEL_A, "--invert", "--ctf",
+        tmp_path, "template", "--ref", theirs_file, "--angpix_ref", pick_fields.PIXEL_A, "--invert", "--ctf",
         "--lowpass", 20, "--ang", 10, "--healpix_order", 1, "--sym", group, "--particle_diameter", diameter_A,
         "--threshold", 0.0, "--min_distance", 0.6 * diameter_A, "--shrink", 0,
     )  # fmt: skip

@@ -258,6 +258,19 @@ def _denoised(session: Session) -> None:
         fail("neighbouring pixels differ as much as before", expected="less noise")
 
 
+def _cleaned(session: Session) -> None:
+    """The stain of the phantom is marked, the rest is not."""
+    stain, found = np.asarray(_truth(session)), session.nominal().result
+    y, x = np.indices(stain.shape)
+    row, column = (np.minimum((at * PIXEL_A / found.tile_A).astype(int), n - 1) for at, n in
+                   zip((y, x), found.usable.shape, strict=True))  # fmt: skip
+    usable = np.asarray(found.usable)[row, column]
+    if usable[stain].mean() > 0.2:
+        fail(f"{100 * usable[stain].mean():.0f} % of a dark stain is usable", expected="at most 20 %")
+    if usable[~stain].mean() < 0.6:
+        fail(f"{100 * usable[~stain].mean():.0f} % of clean ice is usable", expected="at least 60 %")
+
+
 def _roughness(image: Any) -> float:
     return float(np.std(np.diff(image, axis=0)) / max(float(np.std(image)), 1e-9))
 
@@ -289,6 +302,7 @@ _ANSWERS: Final[Mapping[str, Callable[[Session], None]]] = MappingProxyType(
         "correct_motion": _motion,
         "estimate_ctf": _ctf,
         "denoise_micrograph": _denoised,
+        "clean_micrograph": _cleaned,
         "pick_particles": _picks,
         "extract_particles": _boxes,
         "classify_2d": _classes,
