@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,16 @@ from cryoframe.records.store import PRODUCT, Store
 PROBE_S = 30.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What reading a file whole has shown: its identity, the digest of its bytes, what its header says."""
+
+    size: int
+    mtime_ns: int
+    digest: str
+    header: Mapping[str, Scalar]
+
+
 class Admission:
     """Takes files in; what it publishes is all that happens."""
 
@@ -42,14 +52,13 @@ class Admission:
         FileError
             If it cannot be used; an event says so as well.
         """
-        name, place = path.relative_to(root).as_posix(), {"path": path.relative_to(root).as_posix(), "root": str(root)}
+        place = {"path": path.relative_to(root).as_posix(), "root": str(root)}
         try:
             stat = path.stat()
-            known = self._unchanged(self._state.file(str(root), name), (stat.st_size, stat.st_mtime_ns), path)
+            known = self._unchanged(self._state.file(str(root), place["path"]), (stat.st_size, stat.st_mtime_ns), path)
             if known is not None:
                 return known
             digest = ids.digest_file(path)
-            crash_point("admit.digested")
             header = self._probe(path, kind)
             after = path.stat()
             if (after.st_size, after.st_mtime_ns) != (stat.st_size, stat.st_mtime_ns):
@@ -59,12 +68,37 @@ class Admission:
         except FileError as error:
             self._bus.publish(events.FileRejected, **place, reason=str(error), kind=type(error).__name__)
             raise
-        identity = {"file_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-        made: list[Event] = [
-            self._bus.make(events.FileSettled, **place, size=stat.st_size, mtime_ns=stat.st_mtime_ns, digest=digest)
-        ]
-        found = Item("", kind, digest, str(path), header | dict(facts) | identity)
-        item = self._item(_printable(name), found, place, made)
+        return self.read(path, kind, facts, root, reading=Reading(stat.st_size, stat.st_mtime_ns, digest, header))
+
+    def read(
+        self,
+        path: Path,
+        kind: str,
+        facts: Mapping[str, Scalar],
+        root: Path,
+        *,
+        reading: Reading,
+        exists: Callable[[Path], bool] = Path.exists,
+    ) -> Item:
+        """Admit a file that was read elsewhere; this touches the file itself no more.
+
+        Parameters
+        ----------
+        path, kind, facts, root
+            As of :meth:`file`.
+        reading
+            What was read.
+        exists
+            Tells whether a file is there; asked of files of the same content.
+        """
+        crash_point("admit.digested")
+        name = path.relative_to(root).as_posix()
+        place = {"path": name, "root": str(root)}
+        identity = {"file_bytes": reading.size, "mtime_ns": reading.mtime_ns}
+        size, mtime_ns, digest = reading.size, reading.mtime_ns, reading.digest
+        made: list[Event] = [self._bus.make(events.FileSettled, **place, size=size, mtime_ns=mtime_ns, digest=digest)]
+        found = Item("", kind, reading.digest, str(path), dict(reading.header) | dict(facts) | identity)
+        item = self._item(_printable(name), found, place, made, exists)
         self._bus.publish_many(made)
         crash_point("admit.settled")
         return item
@@ -76,19 +110,21 @@ class Admission:
         item = self._state.item_by_digest(row.digest) if row.digest else None
         return item if item is not None and Path(item.path).exists() else None
 
-    def _item(self, name: str, item: Item, place: dict[str, str], made: list[Event]) -> Item:
+    def _item(
+        self, name: str, item: Item, place: dict[str, str], made: list[Event], exists: Callable[[Path], bool]
+    ) -> Item:
         """Decide whether the content is new, known under this name, or known under another."""
         twin, namesake = self._state.item_by_digest(item.digest), self._state.item(name)
         if namesake is not None and namesake.digest == item.digest:
             twin = namesake
         if twin is not None:
-            if twin.item_id != name and Path(twin.path).exists() and twin.path != item.path:
+            if twin.item_id != name and twin.path != item.path and exists(Path(twin.path)):
                 made.append(self._bus.make(events.FileDuplicate, **place, item_id=twin.item_id))
                 return twin
             if twin.path == item.path and twin.facts == item.facts:
                 return twin
             item = dataclasses.replace(item, item_id=twin.item_id)  # renamed or moved: the same item from elsewhere
-        elif namesake is not None and namesake.path != item.path and Path(namesake.path).exists():
+        elif namesake is not None and namesake.path != item.path and exists(Path(namesake.path)):
             item = dataclasses.replace(item, item_id=f"{Path(place['root']).name}/{name}")
         else:
             item = dataclasses.replace(item, item_id=name)

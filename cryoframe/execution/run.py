@@ -6,13 +6,13 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from cryoframe.errors import ConfigError, CryoframeError, FileError, StoreError
 from cryoframe.execution import attempts
-from cryoframe.execution.admit import Admission
+from cryoframe.execution.admit import Admission, Reading
 from cryoframe.execution.control import Desk, Request, leftovers
 from cryoframe.execution.executor import Executor, Inline
 from cryoframe.execution.ledger import Ledger
@@ -32,6 +32,7 @@ from cryoframe.records.state import Item, State
 from cryoframe.records.store import Store
 
 LOCK, DATABASE = "lock", "state.sqlite"
+Exists = Callable[[Path], bool]
 _KIND_OF = {"movies": "Movie", "micrographs": "Micrograph"}
 
 
@@ -179,6 +180,12 @@ class Run:
         path = Path(path).absolute()
         item = self._door().file(path, _KIND_OF.get(kind, kind), facts or {}, Path(root or path.parent).absolute())
         return self._admitted(item)
+
+    def admit_read(
+        self, path: Path, kind: str, facts: Mapping[str, Scalar], root: Path, *, reading: Reading, exists: Exists
+    ) -> Item:
+        """Admit one whole file that a process apart has read; see :meth:`Admission.read`."""
+        return self._admitted(self._door().read(path, kind, facts, root, reading=reading, exists=exists))
 
     def retry(self, stage_id: str | None = None, item_id: str | None = None) -> int:
         """Queue what was given up once more (all, of a stage, of an item); returns how many tasks that are."""

@@ -107,13 +107,19 @@ def _asked(job: Job, plugins: Plugins) -> dict[str, Any]:
 def probe(job: Job, plugins: Plugins) -> dict[str, Any]:
     """Read the header of a user's file and return what it says, without its pixels."""
     wanted = job.inputs[0]
-    source = worker_inputs.read_first(plugins, f"open_{wanted.kind.lower()}", wanted.raw[0].path)
+    facts = header_of(plugins, f"open_{wanted.kind.lower()}", Path(wanted.raw[0].path))
+    return {"facts": facts, "device": "cpu"}
+
+
+def header_of(plugins: Plugins, hook: str, path: Path) -> dict[str, Any]:
+    """Return what the first reader that knows a file says of it, without its pixels."""
+    source = worker_inputs.read_first(plugins, hook, str(path))
     ny_px, nx_px = source.shape_px
     facts = {"ny_px": int(ny_px), "nx_px": int(nx_px)}
     for name in ("n_frames", "pixel_size_A", "voltage_kV", "dose_e_A2"):
         value = getattr(source, name, None)
         facts |= {} if value is None else {name: value}
-    return {"facts": facts, "device": "cpu"}
+    return facts
 
 
 def describe(job: Job, plugins: Plugins) -> dict[str, Any]:

@@ -39,6 +39,9 @@ class Child:
         self._command = [sys.executable, "-m", module, json.dumps(argument)]
         self._deadline_s = deadline_s
         self._process: subprocess.Popen[bytes] | None = None
+        self._pieces, self._late_at_s = b"", 0.0
+        #: What the helper last said it was doing.
+        self.beat = ""
 
     def ask(self, question: Mapping[str, Any]) -> Answer:
         """Return the answer.
@@ -48,23 +51,58 @@ class Child:
         EnvironmentFault
             If the helper died or was late.
         """
+        self.start(question)
+        answer = None
+        while answer is None:
+            answer = self.poll(self._deadline_s)
+        return answer
+
+    def start(self, question: Mapping[str, Any]) -> None:
+        """Put a question; :meth:`poll` has the answer.
+
+        Raises
+        ------
+        EnvironmentFault
+            If the helper died.
+        """
         process = self._running()
         assert process.stdin is not None  # both ends are pipes
+        self._pieces, self.beat, self._late_at_s = b"", "", time.monotonic() + self._deadline_s
         try:
             process.stdin.write(json.dumps(question).encode() + b"\n")
             process.stdin.flush()
-            line = self._line(process)
         except OSError as error:
             self.close()
             raise EnvironmentFault(f"helper process died ({error.strerror})") from error
-        if line is None:
-            status = process.poll()
-            self.close()
-            raise EnvironmentFault(
-                "helper process died" if status is not None else f"no answer in {self._deadline_s} s"
-            )
-        answer: Answer = json.loads(line)
-        return answer
+
+    def poll(self, timeout_s: float) -> Answer | None:
+        """Return the answer, or None if it takes longer than `timeout_s`.
+
+        Raises
+        ------
+        EnvironmentFault
+            If the helper died, or has given no sign of life for its deadline.
+        """
+        process, end_s = self._running(), time.monotonic() + timeout_s
+        while True:
+            line, newline, rest = self._pieces.partition(b"\n")
+            if newline:
+                self._pieces = rest
+                answer: Answer = json.loads(line)
+                if "beat" not in answer:
+                    return answer
+                self.beat, self._late_at_s = str(answer["beat"]), time.monotonic() + self._deadline_s
+                continue
+            now_s = time.monotonic()
+            piece = self._piece(process, max(0.0, min(end_s, self._late_at_s) - now_s))
+            if piece:
+                self._pieces += piece
+            elif piece is not None or time.monotonic() >= self._late_at_s:
+                self.close()
+                died = "helper process died" if piece is not None else f"no answer in {self._deadline_s} s"
+                raise EnvironmentFault(died)
+            elif time.monotonic() >= end_s:
+                return None
 
     def close(self) -> None:
         """End the helper; one that hangs in the system is left to the system."""
@@ -93,26 +131,42 @@ class Child:
             )
         return self._process
 
-    def _line(self, process: subprocess.Popen[bytes]) -> bytes | None:
+    def _piece(self, process: subprocess.Popen[bytes], timeout_s: float) -> bytes | None:
+        """Return what the helper wrote: nothing at all (None) yet, or an empty text at its end."""
         assert process.stdout is not None  # it is a pipe
-        end_s, pieces = time.monotonic() + self._deadline_s, b""
-        while not pieces.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], max(0.0, end_s - time.monotonic()))
-            piece = os.read(process.stdout.fileno(), 1 << 20) if ready else b""
-            if not piece:
-                return None
-            pieces += piece
-        return pieces
+        ready, _, _ = select.select([process.stdout], [], [], timeout_s)
+        return os.read(process.stdout.fileno(), 1 << 20) if ready else None
+
+
+def serve_slowly(
+    answer: Callable[[Mapping[str, Any], Callable[[str], None]], Answer], questions: IO[bytes] | None = None
+) -> None:
+    """Answer as :func:`serve` does; while an answer takes long, what `answer` is given says that it is alive."""
+    out = _own_stdout()
+    for line in questions or sys.stdin.buffer:
+        try:
+            _write(out, answer(json.loads(line), lambda word: _write(out, {"beat": word})))
+        except BrokenPipeError:
+            return
 
 
 def serve(answer: Callable[[Mapping[str, Any]], Answer], questions: IO[bytes] | None = None) -> None:
     """Answer the questions on stdin until the asking process is gone; what else is printed goes to stderr."""
-    out = os.dup(1)
-    os.dup2(2, 1)
+    out = _own_stdout()
     for line in questions or sys.stdin.buffer:
-        said = memoryview(json.dumps(answer(json.loads(line))).encode() + b"\n")
         try:
-            while said:
-                said = said[os.write(out, said) :]
+            _write(out, answer(json.loads(line)))
         except BrokenPipeError:
             return
+
+
+def _own_stdout() -> int:
+    out = os.dup(1)
+    os.dup2(2, 1)
+    return out
+
+
+def _write(out: int, said: Answer) -> None:
+    rest = memoryview(json.dumps(said).encode() + b"\n")
+    while rest:
+        rest = rest[os.write(out, rest) :]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from cryoframe.errors import ConfigError, EnvironmentFault, FileError, StoreError
+from cryoframe.errors import ConfigError, EnvironmentFault
 from cryoframe.execution.run import Run
 from cryoframe.execution.runner import Runner
 from cryoframe.records.events import Event
@@ -19,9 +19,9 @@ from cryoframe.watch import accounts, signals
 from cryoframe.watch.accounts import Tick
 from cryoframe.watch.attention import Attention
 from cryoframe.watch.doorstep import Doorstep
+from cryoframe.watch.entrance import Entrance
 from cryoframe.watch.guard import MB, DiskGuard
 from cryoframe.watch.prober import Prober
-from cryoframe.watch.readiness import Entry
 from cryoframe.watch.roots import Root, Said
 from cryoframe.watch.wakeup import Wakeup
 
@@ -114,6 +114,7 @@ class Daemon:
         section = run.config.input("movies")
         self._prober = Prober(run.config.plugin_files, run.config.blocked)
         self._doorstep = Doorstep(config, section.n_frames_expected if section else None, self._prober)
+        self._entrances = [Entrance(run, root, self._doorstep) for root in self.roots]
         self._attention = Attention(run)
         self._wakeup = Wakeup([root.folder for root in self.roots], config.observer)
         self._lost: set[Path] = set()
@@ -141,6 +142,8 @@ class Daemon:
         self._attention.close()
         self._wakeup.close()
         self._prober.close()
+        for entrance in self._entrances:
+            entrance.close()
         for root in self.roots:
             root.scanner.close()
 
@@ -212,46 +215,9 @@ class Daemon:
 
     def _admit_ready(self) -> None:
         end_s = time.monotonic() + ADMIT_S
-        for root, entry in self._ready():
-            self._admit(root, entry)
-            self._last_change_s = time.monotonic()
-            if self._last_change_s > end_s or self._stopping:
-                return
-
-    def _ready(self) -> Iterator[tuple[Root, Entry]]:
-        now_s = time.monotonic()
-        for root in self.roots:
-            for entry in [] if root.offline else root.pending():
-                if entry.n_looks < 2 or entry.not_before_s > now_s:
-                    continue
-                if self._doorstep.remaining_s(root, entry, now_s) <= 0:
-                    yield root, entry
-
-    def _admit(self, root: Root, entry: Entry) -> None:
-        """Hand one file over; whatever comes of it, the journal has it and the entry follows the journal."""
-        now_s = time.monotonic()
-        try:
-            facts = self._doorstep.facts(root, entry, now_s)
-            if facts is None:
-                entry.not_before_s = now_s + self._config.poll_s
-                return
-            if entry.announced != (entry.size, entry.mtime_ns):
-                self._publish([root.announce(entry)])
-            self._run.admit_file(root.path(entry), root.kind, facts, root=root.folder)
-        except EnvironmentFault as error:
-            entry.reason, entry.not_before_s = str(error.what), max(entry.not_before_s, now_s + self._config.poll_s)
-            return
-        except FileError as error:
-            row = self._run.state.file(os.fspath(root.folder), entry.path)
-            said = root.reject(entry, type(error).__name__, str(error.what))
-            if row is None or row.status != "rejected":
-                self._publish([said])
-            return
-        row = self._run.state.file(os.fspath(root.folder), entry.path)
-        if row is None:
-            raise StoreError(f"{entry.path} was admitted and the journal does not know it")
-        entry.status, entry.reason = Entry.of(row).status, row.reason
-        entry.size, entry.mtime_ns, entry.announced = row.size, row.mtime_ns, (row.size, row.mtime_ns)
+        for entrance in self._entrances:
+            if entrance.work(end_s) or self._stopping:
+                self._last_change_s = time.monotonic()
 
     # -- accounts -------------------------------------------------------------------------------------------------
     def counts(self) -> dict[str, int]:
@@ -280,6 +246,8 @@ class Daemon:
         due_s = self._next_scan_s
         if any(root.pending() for root in self.roots):
             due_s = min(due_s, self._next_look_s)
+        if any(entrance.is_reading for entrance in self._entrances):
+            due_s = min(due_s, time.monotonic() + MIN_GAP_S)
         return max(0.0, due_s - time.monotonic())
 
     def _is_idle(self, until_idle_s: float) -> bool:
