@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryoframe.numerics.backend import F32, Floats, Reals
+from cryoframe.numerics.backend import F32, Floats, Ints, Reals
 from cryoframe.numerics.spectrum import full_of_half
 
 if TYPE_CHECKING:
@@ -110,28 +110,41 @@ def fit_resolution_A(profile: Floats, *, fringe_k2_1_A2: float) -> float:
     if not agree.size or k[agree[0]] > _BEGUN_BY * k[0]:
         return float(1.0 / k[0])
     finest = int(agree[0])
+    low, high = _windows(k, 1.5 * fringe_k2_1_A2)
     for i in agree:
-        width = _window(k, finest, 1.5 * fringe_k2_1_A2)
-        if i - finest > max(width.stop - width.start, 4):
+        if i - finest > max(high[finest] - low[finest], 4):
             break
         finest = int(i)
     return float(1.0 / k[finest])
 
 
-def _window(k: Reals, i: int, width_k2_1_A2: float) -> slice:
-    low, high = np.searchsorted(k**2, [k[i] ** 2 - 0.5 * width_k2_1_A2, k[i] ** 2 + 0.5 * width_k2_1_A2])
-    return slice(max(min(int(low), i - 3), 0), max(int(high), i + 4))
+def _windows(k: Reals, width_k2_1_A2: float) -> tuple[Ints, Ints]:
+    """First index and end of the window around each ring, `(n,)`: its width in k², and at least seven rings."""
+    index = np.arange(len(k))
+    low, high = (np.searchsorted(k**2, k**2 + sign * 0.5 * width_k2_1_A2) for sign in (-1.0, 1.0))
+    return np.maximum(np.minimum(low, index - 3), 0), np.minimum(np.maximum(high, index + 4), len(k))
+
+
+def _sums(values: Reals, windows: tuple[Ints, Ints]) -> Reals:
+    """Sum of `values` over each window."""
+    running = np.concatenate([[0.0], np.cumsum(values)])
+    total: Reals = running[windows[1]] - running[windows[0]]
+    return total
+
+
+def _moments(observed: Reals, fitted: Reals, windows: tuple[Ints, Ints]) -> tuple[Reals, Reals, Reals, Reals, Reals]:
+    """Means of both, and sums of squares and product about these, in each window."""
+    n = (windows[1] - windows[0]).astype(np.float64)
+    a, b = _sums(observed, windows) / n, _sums(fitted, windows) / n
+    aa, bb = _sums(observed**2, windows) - n * a * a, _sums(fitted**2, windows) - n * b * b
+    return a, b, aa, bb, _sums(observed * fitted, windows) - n * a * b
 
 
 def local_correlation(k: Reals, observed: Reals, fitted: Reals, *, width_k2_1_A2: float) -> Reals:
     """Correlation coefficient of two profiles in a sliding window, `(n,)`."""
-    values = np.zeros(len(k))
-    for i in range(len(k)):
-        window = _window(k, i, width_k2_1_A2)
-        a = observed[window] - observed[window].mean()
-        b = fitted[window] - fitted[window].mean()
-        norm = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
-        values[i] = float(np.sum(a * b)) / norm if norm > 0 else 0.0
+    _, _, aa, bb, ab = _moments(observed, fitted, _windows(k, width_k2_1_A2))
+    norm = np.sqrt(np.maximum(aa, 0.0) * np.maximum(bb, 0.0))
+    values: Reals = np.where(norm > 1e-12, ab / np.maximum(norm, 1e-12), 0.0)
     return values
 
 
@@ -167,14 +180,9 @@ def at_observed_amplitude(profile: Floats, *, fringe_k2_1_A2: float) -> F32:
         disagree the amplitude is 0, never negative.
     """
     k, observed, fitted = np.asarray(profile, dtype=np.float64)
-    shown = np.empty(len(k))
-    for i in range(len(k)):
-        window = _window(k, i, 1.5 * fringe_k2_1_A2)
-        a, b = observed[window], fitted[window]
-        freed = b - b.mean()
-        amplitude = max(float(np.sum(a * freed)) / max(float(np.sum(freed**2)), 1e-30), 0.0)
-        shown[i] = a.mean() + amplitude * (fitted[i] - b.mean())
-    return np.stack([k, observed, shown]).astype(np.float32)
+    a, b, _, bb, ab = _moments(observed, fitted, _windows(k, 1.5 * fringe_k2_1_A2))
+    amplitude = np.maximum(ab / np.maximum(bb, 1e-30), 0.0)
+    return np.stack([k, observed, a + amplitude * (fitted - b)]).astype(np.float32)
 
 
 def axis_angle_deg(along: float, across: float) -> float:
