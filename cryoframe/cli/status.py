@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     say(f"in charge: {facts['in_charge'] or 'nobody; `cryoframe run` or `cryoframe watch` goes on from here'}")
     for alarm in facts["alarms"]:
         say(f"alarm since {alarm['since']}: {alarm['kind']} {alarm['subject']}: {alarm['message']}")
-    for root, time_utc in facts["complete_up_to"].items():
-        say(f"{root}: every file seen by {time_utc} is accounted for")
+    for root, up_to_utc in facts["complete_up_to"].items():
+        say(f"{root}: every file there at {up_to_utc} is accounted for")
     if facts["paused"]:
         say(f"{facts['paused']}; `cryoframe resume` goes on")
     for entry in facts["rejected"][MAX_REJECTED:] if options.rejected else ():
@@ -66,7 +66,7 @@ def _facts(folder: Path, *, verify: bool) -> tuple[dict[str, Any], list[str]]:
             "remarks": remarks(folder),
             "paused": state.held(),
             "alarms": [vars(alarm) for alarm in state.alarms()],
-            "complete_up_to": {mark.root: mark.time_utc for mark in state.watermarks()},
+            "complete_up_to": {mark.root: mark.up_to_utc for mark in state.watermarks()},
             "rejected": [{"path": row.path, "reason": row.reason} for row in state.files("rejected")],
         }
     return facts | ({"damage": damage} if verify else {}), damage

@@ -93,8 +93,12 @@ class StageSwapped(Event):
 
 
 class Reconciled(Event):
-    """A rescan found every file of a root accounted for: the watermark. Said when something changed, else seldom."""
+    """A rescan found every file of a root accounted for: the watermark. Said when something changed, else seldom.
+
+    `up_to_utc` is when the rescan began: what was there then has a state.
+    """
 
     root: str
     generation: int
     n_files: int
+    up_to_utc: str

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS metrics(
 CREATE TABLE IF NOT EXISTS incarnations(number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS alarms(kind TEXT, subject, message, since TEXT, PRIMARY KEY(kind, subject)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held(one INTEGER PRIMARY KEY, who, since TEXT);
-CREATE TABLE IF NOT EXISTS watermarks(root PRIMARY KEY, generation INT, n_files INT, time_utc TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS watermarks(root PRIMARY KEY, generation INT, n_files INT, up_to_utc TEXT) WITHOUT ROWID;
 """
 NAMES = ("files", "items", "tasks", "products", "metrics", "alarms", "held", "watermarks", "incarnations")
 
@@ -71,7 +71,7 @@ FOLDS: Mapping[type[Event], str] = {
     session_events.AlarmCleared: "DELETE FROM alarms WHERE kind=:kind AND subject=:subject",
     session_events.RunHeld: "INSERT OR REPLACE INTO held VALUES(1, :who, :time_utc)",
     session_events.RunReleased: "DELETE FROM held",
-    session_events.Reconciled: "INSERT OR REPLACE INTO watermarks VALUES(:root, :generation, :n_files, :time_utc)",
+    session_events.Reconciled: "INSERT OR REPLACE INTO watermarks VALUES(:root, :generation, :n_files, :up_to_utc)",
 }
 
 
@@ -132,12 +132,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Watermark:
-    """Every file of `root` first seen by `time_utc` has a state; `generation` numbers the rescan that found so."""
+    """Every file that was below `root` at `up_to_utc` has a state; `generation` numbers the rescan that found so."""
 
     root: str
     generation: int
     n_files: int
-    time_utc: str
+    up_to_utc: str
 
 
 class State:
@@ -224,7 +224,7 @@ class State:
 
     def watermarks(self) -> list[Watermark]:
         """Return up to when each watched root is accounted for, by root."""
-        rows = self._later("SELECT root, generation, n_files, time_utc FROM watermarks ORDER BY root", "watermarks")
+        rows = self._later("SELECT root, generation, n_files, up_to_utc FROM watermarks ORDER BY root", "watermarks")
         return [cast(Callable[..., Watermark], Watermark)(*map(_plain, row)) for row in rows]
 
     def _later(self, sql: str, table: str) -> list[Row]:

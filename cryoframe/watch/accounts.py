@@ -8,9 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryoframe.errors import StoreError
+from cryoframe.records.bus import Bus
+from cryoframe.records.session_events import Reconciled
 from cryoframe.records.state import State
 from cryoframe.watch.readiness import PENDING, STATUSES
 from cryoframe.watch.roots import Root
+
+#: Where nothing changes, the watermark is journalled no more often than this.
+QUIET_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,36 @@ def check(roots: Sequence[Root], state: State) -> None:
             expected="each file in one state",
             remedy="Start again; if it comes back, run `cryoframe rebuild`.",
         )
+
+
+class Watermarks:
+    """Numbers the rescans that found everything accounted for, on from where an earlier process ended.
+
+    Parameters
+    ----------
+    bus, state
+        Of the run.
+    """
+
+    def __init__(self, bus: Bus, state: State) -> None:
+        self._bus = bus
+        self._generation = max((mark.generation for mark in state.watermarks()), default=0)
+        self._said: dict[str, tuple[float, Counter[str]]] = {}
+
+    def note(self, roots: Iterable[Root], up_to_utc: str, now_s: float) -> None:
+        """Journal how far each root that answers is complete: when something changed, and else once a minute."""
+        self._generation += 1
+        made = []
+        for root in roots:
+            name, found = os.fspath(root.folder), root.counts()
+            at_s, before = self._said.get(name, (float("-inf"), None))
+            if root.offline or (found == before and now_s - at_s < QUIET_S):
+                continue
+            self._said[name] = (now_s, found)
+            mark = {"generation": self._generation, "n_files": len(root.entries)}
+            made.append(self._bus.make(Reconciled, root=name, up_to_utc=up_to_utc, **mark))
+        if made:
+            self._bus.publish_many(made)
 
 
 def _kept(roots: Iterable[Root], state: State) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryoframe.errors import ConfigError, EnvironmentFault
@@ -115,7 +116,7 @@ class Daemon:
         self._prober = Prober(run.config.plugin_files, run.config.blocked)
         self._doorstep = Doorstep(config, section.n_frames_expected if section else None, self._prober)
         self._entrances = [Entrance(run, root, self._doorstep) for root in self.roots]
-        self._attention = Attention(run)
+        self._attention, self._watermarks = Attention(run), accounts.Watermarks(run.bus, run.state)
         self._wakeup = Wakeup([root.folder for root in self.roots], config.observer)
         self._lost: set[Path] = set()
         self._generation, self._next_scan_s, self._next_look_s, self._gap_s = 0, 0.0, 0.0, MIN_GAP_S
@@ -184,7 +185,7 @@ class Daemon:
 
     # -- what landed ----------------------------------------------------------------------------------------------
     def _rescan(self) -> None:
-        start_s = time.monotonic()
+        start_s, up_to_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._wakeup.tend()
         self._guard.check()
         said: list[Said] = []
@@ -196,6 +197,7 @@ class Daemon:
         self._publish(said)
         self._tell_outages()
         self.check_arithmetic()
+        self._watermarks.note(self.roots, up_to_utc, start_s)
         self._last_scan_s = time.monotonic()
         if not self._generation:
             self._last_change_s = self._last_scan_s  # starting up is not idling
