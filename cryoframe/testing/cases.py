@@ -338,13 +338,14 @@ def _reference_files(folder: Path) -> Mapping[str, Any]:
 
 
 def _as_model() -> str:
-    """The phantom as an mmCIF file of one carbon atom a lump: its width as B-factor, its weight as occupancy."""
+    """The phantom as an mmCIF file of one carbon a lump: width as B-factor, share of the most weight as occupancy."""
     names = ["id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id", "label_asym_id", "label_seq_id"]
     names += ["auth_seq_id", "auth_asym_id", "Cartn_x", "Cartn_y", "Cartn_z", "occupancy", "B_iso_or_equiv"]
     b_factor_A2 = 8.0 * np.pi**2 * phantoms.LUMP_SIGMA_A**2
+    centres, weights = phantoms.lumps()
     rows = [
-        f"{i} C C . UNK A {i} {i} A {x:.3f} {y:.3f} {z:.3f} {weight:.3f} {b_factor_A2:.1f}"
-        for i, ((x, y, z), weight) in enumerate(zip(*phantoms.lumps(), strict=True), start=1)
+        f"{i} C C . UNK A {i} {i} A {x:.3f} {y:.3f} {z:.3f} {weight / max(weights):.3f} {b_factor_A2:.1f}"
+        for i, ((x, y, z), weight) in enumerate(zip(centres, weights, strict=True), start=1)
     ]
     return "\n".join(["data_phantom", "loop_", *(f"_atom_site.{name}" for name in names), *rows, ""])
 
