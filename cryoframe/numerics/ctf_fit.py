@@ -248,6 +248,21 @@ def correlation(samples: Samples, lens: Lens, point: Reals) -> float:
     return float(product / np.sqrt(samples.energy * left)) if left > 1e-6 * square else 0.0
 
 
+def scan(samples: Samples, lens: Lens, point: Reals, means: Reals) -> Reals:
+    """:func:`correlation` at `point` with each of the evenly spaced mean defoci `means` `(m,)`."""
+    module = native(np, "ctf_fit")
+    if module is None:
+        return np.array([correlation(samples, lens, np.array([mean, *point[1:]])) for mean in means])
+    terms = lens.terms(np.array([means[0], *point[1:]]))
+    step = float(lens.terms(np.array([means[1], *point[1:]]))[0] - terms[0])
+    ring_sums, sums = np.empty((len(means), samples.n_rings)), np.empty((len(means), 2))
+    module.scan_sums(samples.table, samples.ring, samples.weight, terms, step, ring_sums, sums)
+    left = sums[:, 0] - np.sum((ring_sums @ samples.basis) ** 2, axis=1)
+    norm = np.sqrt(samples.energy * np.maximum(left, 1e-30))
+    scores: Reals = np.where(left > 1e-6 * sums[:, 0], sums[:, 1] / norm, 0.0)
+    return scores
+
+
 def coarse_search(samples: Samples, lens: Lens, limits: FitRange) -> list[Reals]:
     """Best few starting points: every mean defocus, with and without astigmatism, on the sector means."""
     step = 0.25 / (lens.wavelength_A * float(samples.ring_k_1_A[-1]) ** 2)
@@ -257,7 +272,7 @@ def coarse_search(samples: Samples, lens: Lens, limits: FitRange) -> list[Reals]
     found: list[tuple[float, tuple[float, ...]]] = []
     for along, across in _astigmatisms(limits, n_levels=1 if len(shifts) > 1 else 3):
         for shift in shifts:
-            scores = np.array([correlation(samples, lens, np.array([m, along, across, shift])) for m in means])
+            scores = scan(samples, lens, np.array([0.0, along, across, shift]), means)
             at = int(np.argmax(scores))
             found.append((float(scores[at]), (float(means[at]), along, across, shift)))
             inner = np.flatnonzero((scores[1:-1] > scores[:-2]) & (scores[1:-1] >= scores[2:])) + 1

@@ -77,6 +77,23 @@ def test_compiled_sums__equal_the_reference():
     assert interpreted == pytest.approx(compiled.fringe_sums(*arguments, again), rel=1e-6)
 
 
+def test_a_scan_over_defoci__equals_one_correlation_after_the_other():
+    samples = ctf_fit.by_sector(ctf_fit.flatten(simulated_power(9000, 8500, 15), PIXEL_A, low_A=30, high_A=4))
+    lens, point = ctf_fit.Lens.of(300.0, 2.7, 0.1), np.array([0.0, 200.0, -100.0, 0.1])
+    means = np.linspace(3000.0, 50000.0, 240)
+    single = [ctf_fit.correlation(samples, lens, np.array([mean, *point[1:]])) for mean in means]
+    assert np.allclose(ctf_fit.scan(samples, lens, point, means), single, atol=1e-4)
+    few = slice(0, 60)
+    found = []
+    for function in (compiled.scan_sums, compiled.scan_sums.py_func):
+        rings, sums = np.empty((5, samples.n_rings)), np.empty((5, 2))
+        arguments = (samples.table[few], samples.ring[few], samples.weight[few], lens.terms(point), 1e-3)
+        function(*arguments, rings, sums)
+        found.append((rings, sums))
+    assert np.allclose(found[0][0], found[1][0], rtol=1e-4, atol=1e-4)
+    assert np.allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-4)
+
+
 def test_background__has_no_say_in_the_score():
     power = simulated_power(12000, 11500, 30)
     kx, ky = ctf.half_frequencies(N, PIXEL_A)
