@@ -8,6 +8,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics.backend import F32, Bools, Floats, Ints, Reals
 from cryoframe.numerics.fourier import fourier_crop
 from cryoframe.numerics.grids import radius_px
+from cryoframe.numerics.peaks import keep_apart
 
 _BOXES_AT_ONCE = 64
 
@@ -52,6 +53,46 @@ def cut_boxes(micrograph: Floats, corners: Ints, box_px: int) -> F32:
     for i, (x, y) in enumerate(corners):
         images[i] = micrograph[y : y + box_px, x : x + box_px]
     return images
+
+
+def cut_mirrored(micrograph: Floats, corners: Ints, box_px: int) -> F32:
+    """Copy boxes `(m, box, box)` that may leave the image; beyond its edge it is continued by its mirror image.
+
+    Raises
+    ------
+    InvalidInput
+        More than half of a box would be made up, or the image is smaller than a box.
+    """
+    ny, nx = micrograph.shape
+    over = outside_by_px(corners, box_px, (ny, nx))
+    if min(ny, nx) < box_px or np.any(over > box_px // 2):
+        raise InvalidInput(
+            f"a box of {box_px} px leaves an image of {nx} × {ny} px by {int(over.max(initial=0))} px",
+            expected="the particle's centre within the image",
+        )
+    images = np.empty((len(corners), box_px, box_px), dtype=np.float32)
+    for i, (x, y) in enumerate(corners):
+        rows, columns = (_mirrored(np.arange(at, at + box_px), n) for at, n in ((y, ny), (x, nx)))
+        images[i] = micrograph[rows[:, None], columns[None, :]]
+    return images
+
+
+def _mirrored(index: Ints, n: int) -> Ints:
+    """Index within `n`, the edge pixels standing at the mirror."""
+    back = np.where(index < 0, -1 - index, index)
+    folded: Ints = np.where(back >= n, 2 * n - 1 - back, back)
+    return folded
+
+
+def not_duplicated(centres: Floats, merit: Floats, tie: Ints, distance: float) -> Bools:
+    """Which of particles `(m, 2)` have no better one nearer than `distance`; equally good ones are told apart by `tie`.
+
+    Whatever order they come in, the same stay.
+    """
+    order = np.lexsort((tie, -np.asarray(merit, dtype=np.float64)))
+    kept = np.zeros(len(order), dtype=bool)
+    kept[order] = keep_apart(np.asarray(centres)[order], distance) if distance > 0 else True
+    return kept
 
 
 def background_ring(box_px: int, radius: float) -> Bools:

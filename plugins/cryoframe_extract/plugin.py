@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,6 +25,9 @@ class Params:
     background_diameter_A: float = 0.0  #: outside this circle is background; 0 = three quarters of the box
     ramp: bool = True  #: subtract the plane that fits the background, not only its mean
     clip_sd: float = 8.0  #: grey values further from the micrograph's median than this many deviations are cut
+    duplicate_A: float = 10.0  #: of particles nearer to each other than this only the best is kept; 0 = keep all
+    edge: Literal["drop", "mirror"] = "drop"  #: boxes that leave the micrograph: drop them, or mirror what is missing
+    half_precision: bool = False  #: round to what 16-bit numbers hold, so that stacks written as such lose nothing
     invert: bool = True  #: turn protein bright; false where the micrograph has bright protein already
 
     def __post_init__(self) -> None:
@@ -35,7 +38,10 @@ class Params:
             out_box_px=(0, 8192),
             background_diameter_A=(0.0, 100000.0),
             clip_sd=(1.0, 1000.0),
+            duplicate_A=(0.0, 100000.0),
         )
+        if self.edge not in ("drop", "mirror"):
+            raise InvalidInput(f"edge {self.edge!r} was set", expected="drop or mirror")
 
 
 @hookimpl
@@ -47,20 +53,25 @@ def extract_particles(
     _check(micrograph, params, out_px)
     pixel_A = micrograph.pixel_size_A
     out_pixel_A = pixel_A * params.box_px / out_px
+    particles = _without_duplicates(particles, params.duplicate_A, ctx)
     corners, middle = boxes.box_corners(_centres_A(particles) / pixel_A, params.box_px)
     over = boxes.outside_by_px(corners, params.box_px, micrograph.shape_px)
-    inside = over <= 0
+    allowed_px = params.box_px // 2 if params.edge == "mirror" else 0
+    inside = over <= allowed_px
     _drop(ctx, particles, ~inside, "box leaves the micrograph", over)
     ctx.report(0, 2, f"cutting {int(inside.sum())} of {len(particles)} boxes")
 
     clipped = spectrum.clip_outliers(micrograph.data, n_sigma=params.clip_sd)
-    images = boxes.cut_boxes(clipped, corners[inside], params.box_px)
+    cut = boxes.cut_mirrored if params.edge == "mirror" else boxes.cut_boxes
+    images = cut(clipped, corners[inside], params.box_px)
     images = boxes.shrink_boxes(images, out_px, n_threads=ctx.n_threads)
     if params.invert:
         np.negative(images, out=images)
     ctx.report(1, 2, "normalising")
     radius_px = 0.5 * (params.background_diameter_A or 0.75 * params.box_px * pixel_A) / out_pixel_A
     spread = boxes.normalise(images, boxes.background_ring(out_px, radius_px), ramp=params.ramp)
+    if params.half_precision:
+        images = images.astype(np.float16).astype(np.float32)
     kept = particles.select(inside)
     _drop(ctx, kept, spread <= 0, "background is constant", spread)
     good = spread > 0
@@ -76,6 +87,16 @@ def _check(micrograph: Micrograph, params: Params, out_px: int) -> None:
             expected="even numbers of at least 8, the second not larger than the first",
         )
     spectrum.check_image(micrograph.data, smallest_px=params.box_px)
+
+
+def _without_duplicates(particles: ParticleTable, distance_A: float, ctx: StageContext) -> ParticleTable:
+    """Drop particles that lie on a better one; without figures of merit or identities the first is the better."""
+    n = len(particles)
+    merit = particles.floats("figure_of_merit") if "figure_of_merit" in particles.names else np.zeros(n)
+    tie = particles.column("particle_id") if "particle_id" in particles.names else np.arange(n)
+    single = boxes.not_duplicated(_centres_A(particles), merit, tie, distance_A)  # type: ignore[arg-type]  # identities
+    _drop(ctx, particles, ~single, "a better one is nearer than duplicate_A", merit)
+    return particles.select(single)
 
 
 def _centres_A(particles: ParticleTable) -> NDArray[np.float64]:

@@ -227,3 +227,54 @@ def test_ten_thousand_particles_of_256_px__take_less_than_a_minute(tmp_path, say
         rate = 60 * len(stack.images) / seconds
         say(f"256 px to {out or 256}: {rate:,.0f} particles a minute on one thread")
         assert rate > 2_000
+
+
+def dropping(tmp_path):
+    told = []
+    return told, StageContext(tmp_path, on_drop=lambda *what: told.append(what))
+
+
+def test_of_duplicates__the_best_is_kept_in_whatever_order_they_come(tmp_path):
+    particles = table([200, 203, 300], [150, 152, 200])
+    particles = particles.with_columns({"figure_of_merit": np.array([1.0, 2.0, 1.0], dtype=np.float32)})
+    for order in ([0, 1, 2], [1, 0, 2], [2, 1, 0]):
+        told, ctx = dropping(tmp_path)
+        stack = extract(Micrograph("m", noise(), PIXEL_A), particles.select(order), tmp_path, ctx, box_px=64)
+        assert sorted(stack.particles.column("particle_id").tolist()) == [11, 12]
+        assert told[0][:2] == ([10], "a better one is nearer than duplicate_A")
+    all_of_them = extract(Micrograph("m", noise(), PIXEL_A), particles, tmp_path, box_px=64, duplicate_A=0.0)
+    assert len(all_of_them.images) == 3
+
+
+def test_mirrored_edges__keep_particles_whose_centre_is_inside(tmp_path):
+    data = noise()
+    particles = table([5, 250, 495], [200, 395, 3])
+    told, ctx = dropping(tmp_path)
+    mirrored = extract(
+        Micrograph("m", data, PIXEL_A), particles, tmp_path, ctx, box_px=64, edge="mirror", invert=False, ramp=False
+    )
+    assert len(mirrored.images) == 3
+    assert not told
+    assert len(extract(Micrograph("m", data, PIXEL_A), particles, tmp_path, box_px=64).images) == 0
+    whole = np.pad(data, 64, mode="symmetric")
+    for image, (x, y) in zip(mirrored.images, [(5, 200), (250, 395), (495, 3)], strict=True):
+        window = whole[64 + y - 32 : 64 + y + 32, 64 + x - 32 : 64 + x + 32]
+        assert np.corrcoef(window.ravel(), image.ravel())[0, 1] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_half_precision__is_what_16_bits_hold_and_costs_a_thousandth(tmp_path):
+    particles = table([100, 250], [100, 200])
+    full = extract(Micrograph("m", noise(), PIXEL_A), particles, tmp_path, box_px=64)
+    half = extract(Micrograph("m", noise(), PIXEL_A), particles, tmp_path, box_px=64, half_precision=True)
+    assert half.images.dtype == np.float32
+    assert np.array_equal(half.images.astype(np.float16).astype(np.float32), half.images)
+    assert np.abs(half.images - full.images).max() < 2.0**-11 * np.abs(full.images).max()
+
+
+def test_boxes_mostly_outside_and_unknown_policies__are_refused():
+    with pytest.raises(InvalidInput, match="edge"):
+        Params(edge="stretch")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="centre within"):
+        boxes.cut_mirrored(noise(), np.array([[-40, 100]]), 64)
+    with pytest.raises(InvalidInput, match="duplicate_A"):
+        Params(duplicate_A=-1.0)
