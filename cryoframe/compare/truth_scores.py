@@ -108,10 +108,9 @@ def _rms(error: Floats) -> float:
 
 # -- CTF ------------------------------------------------------------------------------------------------------------
 def ctf_scores(found: CtfFit, truth: ExposureTruth) -> dict[str, float]:
-    """Compare a micrograph's CTF with the true one at the middle of the ice."""
+    """Compare a micrograph's CTF with the true one at the middle of the ice, the mean of the movie as a sum shows it."""
     exposure = truth.exposure
-    mean = 0.5 * (found.defocus_u_A + found.defocus_v_A) - 0.5 * (exposure.defocus_u_A + exposure.defocus_v_A)
-    mean -= 0.5 * exposure.trouble.defocus_drift_A  # the mean of the exposure is what a sum shows
+    mean = 0.5 * (found.defocus_u_A + found.defocus_v_A) - 0.5 * (truth.defocus_u_A + truth.defocus_v_A)
     vectors = [
         (one.defocus_u_A - one.defocus_v_A) * np.exp(2j * np.radians(one.defocus_angle_deg))
         for one in (found, exposure)

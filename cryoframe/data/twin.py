@@ -160,7 +160,7 @@ class ExposureTruth:
         of the frames as written. A sum of frames that `motion` has aligned to the first one shows the particle there;
         one aligned to another frame f shows it at ``x_A − shift_x_A(f)``, since the shift undoes the motion. The pose
         is that against the beam, stage tilt included. Defocus is the mean over the movie for the particle's own z:
-        that of the exposure, plus z, plus drift of the defocus and doming. Half-sets are not assigned (0).
+        `defocus_u_A`, `defocus_v_A` plus z. Half-sets are not assigned (0).
     motion
         Shifts that undo the motion against the first frame, at the centre of the field (NaN patch) and at a grid of
         places.
@@ -178,6 +178,9 @@ class ExposureTruth:
         Rows of the matrix that turns measured frequencies into true ones, as rlnMagMat00 … 11.
     seed
         What all randomness was drawn by, together with the exposure's name.
+    defocus_change_A
+        What drift of the defocus and doming add to the exposure's defocus, mean over movie and field. A sum of all
+        frames shows `defocus_u_A`, `defocus_v_A`.
     """
 
     exposure: Exposure
@@ -193,6 +196,17 @@ class ExposureTruth:
     coincidence_loss_frac: float = 0.0
     magnification: tuple[tuple[float, float], tuple[float, float]] = ((1.0, 0.0), (0.0, 1.0))
     seed: int = 0
+    defocus_change_A: float = 0.0
+
+    @property
+    def defocus_u_A(self) -> float:
+        """Larger defocus of the middle of the ice, the mean of the movie over the field."""
+        return self.exposure.defocus_u_A + self.defocus_change_A
+
+    @property
+    def defocus_v_A(self) -> float:
+        """Smaller one."""
+        return self.exposure.defocus_v_A + self.defocus_change_A
 
 
 @runtime_checkable

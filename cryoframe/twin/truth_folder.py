@@ -129,15 +129,17 @@ def _texts(values: Any) -> Column:
 
 
 def _micrographs(path: Path, every: Sequence[_One], groups: Sequence[OpticsGroup]) -> None:
-    exposures = [one.truth.exposure for one in every]
-    numbers = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
+    """Write the micrographs with the CTF that the sums of their frames show: drift and doming included."""
+    truths = [one.truth for one in every]
     columns: dict[str, Column] = {
         "micrograph_name": _texts(one.micrograph for one in every),
         "movie_name": _texts(one.movie for one in every),
         "motion_star": _texts(one.motion for one in every),
         "optics_group": _texts(one.truth.optics.optics_group for one in every),
     }
-    columns |= {name: np.array([getattr(exposure, name) for exposure in exposures]) for name in numbers}
+    columns |= {name: np.array([getattr(truth, name) for truth in truths]) for name in ("defocus_u_A", "defocus_v_A")}
+    shot = ("defocus_angle_deg", "phase_shift_deg")
+    columns |= {name: np.array([getattr(truth.exposure, name) for truth in truths]) for name in shot}
     particles_to_star(path, columns, groups, block="micrographs")
 
 

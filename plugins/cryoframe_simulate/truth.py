@@ -43,7 +43,7 @@ def particle_table(specimens: Sequence[Specimen], exposure: Exposure, sample: Sa
     n, name = len(rows), exposure.exposure_id
     kinds = [specimens[kind] for kind in field.species[rows]]
     x_A, y_A, z_A = x[rows].astype(np.float32), y[rows].astype(np.float32), field.z_A[rows]
-    change_A = float(scene.defocus_change_A().mean())
+    change_A = mean_defocus_change_A(scene)
     columns: dict[str, npt.ArrayLike] = {
         "particle_id": np.array(
             [particle_id(name, float(a), float(b), PICKER) for a, b in zip(x_A, y_A, strict=True)], dtype=np.uint64
@@ -68,6 +68,11 @@ def particle_table(specimens: Sequence[Specimen], exposure: Exposure, sample: Sa
         "truth_class": [kind.truth_class for kind in kinds],
     }
     return ParticleTable.from_columns(columns)
+
+
+def mean_defocus_change_A(scene: Scene) -> float:
+    """What drift and doming add to the defocus, mean over the movie: each frame counts by its exposure."""
+    return float(np.average(scene.defocus_change_A(), weights=scene.incident_e_px()))
 
 
 def motion_table(scene: Scene, n_places: int) -> MotionTable:
@@ -141,6 +146,7 @@ def exposure_truth(
         coincidence_loss_frac=frames.coincidence_loss_frac,
         magnification=magnification_of(params),
         seed=scene.seed,
+        defocus_change_A=mean_defocus_change_A(scene),
     )
 
 

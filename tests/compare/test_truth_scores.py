@@ -17,7 +17,7 @@ from cryoframe.compare.truth_table import score
 from cryoframe.data.images import CtfFit
 from cryoframe.data.optics import Optics
 from cryoframe.data.tables import MotionTable, ParticleTable
-from cryoframe.data.twin import Exposure, ExposureTruth, Trouble
+from cryoframe.data.twin import Exposure, ExposureTruth
 from cryoframe.errors import ConfigError
 from cryoframe.formats import products
 from cryoframe.numerics import rotations
@@ -120,9 +120,12 @@ def test_defocus_and_astigmatism__are_told_apart(
     assert scores["astigmatism_error_A"] == pytest.approx(astigmatism, abs=1e-9)
 
 
-def test_a_drifting_defocus__is_held_against_its_mean() -> None:
-    drifting = replace(EXPOSURE, trouble=Trouble(defocus_drift_A=2000.0))
-    assert ctf_scores(CtfFit("", 13000, 12000, 30), _truth(exposure=drifting))["defocus_error_A"] == pytest.approx(0)
+@pytest.mark.parametrize("change_A", [1000.0, -150.0])
+def test_a_defocus_that_changes__is_held_against_its_mean(change_A: float) -> None:
+    changing = replace(_truth(), defocus_change_A=change_A)
+    fit = CtfFit("", 12000 + change_A, 11000 + change_A, 30)
+    assert ctf_scores(fit, changing)["defocus_error_A"] == pytest.approx(0)
+    assert ctf_scores(CtfFit("", 12000, 11000, 30), changing)["defocus_error_A"] == pytest.approx(abs(change_A))
 
 
 # -- picks ----------------------------------------------------------------------------------------------------------
