@@ -236,7 +236,7 @@ def _recording(bench: Bench, planned: Planned, simulated: SimulatedMovie) -> Rec
         n = source.n_internal_frames
         dose = shot.dose_e_A2 / n
         events = (source.read_events(index) for index in range(n))
-        kept = events if turn is None else _thinned_events(events, turn, bench.seed, shot.exposure_id)
+        kept = events if turn is None else _resensed_events(events, turn, bench.seed, shot.exposure_id)
         return Recording("eer", n, source.shape_px, "uint8", dose_per_frame_e_A2=dose, events=kept, **stated)  # type: ignore[arg-type]
     frames = _raw_frames(simulated, turn, bench.seed)
     dose = shot.dose_e_A2 / movie.n_frames
@@ -287,14 +287,28 @@ def _resensed(
     return np.asarray(kept + added, dtype=np.float32)
 
 
-def _thinned_events(
+def _resensed_events(
     events: Iterable[NDArray[np.int32]], ratio: NDArray[np.float32], seed: int, exposure_id: str
 ) -> Iterator[NDArray[np.int32]]:
-    share = ratio / ratio.max()
+    """Return events as a sensor with `ratio` times the sensitivity gives them: thinned, or added to.
+
+    A pixel has one event an internal frame, so what is added comes in the next one in which its pixel has none.
+    """
+    width, late = ratio.shape[1], np.empty(0, dtype=np.int64)
     for index, found in enumerate(events):
         rng = generator(seed, "gain", exposure_id, index)
-        kept = rng.random(len(found)) < share[found[:, 0] // 4, found[:, 1] // 4]
-        yield found[kept]
+        pixel = (found[:, 0] // 4).astype(np.int64) * width + found[:, 1] // 4
+        wanted = ratio.ravel()[pixel]
+        kept = rng.random(len(found)) < wanted
+        added = np.repeat(pixel, rng.poisson(np.maximum(wanted - 1.0, 0.0)))
+        first = np.zeros(len(late), dtype=bool)
+        first[np.unique(late, return_index=True)[1]] = True
+        first &= ~np.isin(late, pixel[kept])
+        place = np.stack(np.divmod(late[first], width), axis=1) * 4
+        place += rng.integers(0, 4, place.shape)
+        every = np.concatenate([found[kept], place.astype(np.int32)])
+        yield every[np.argsort(np.concatenate([pixel[kept], late[first]]), kind="stable")]
+        late = np.concatenate([late[~first], added])
 
 
 def _fresh(folder: Path) -> Path:
