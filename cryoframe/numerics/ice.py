@@ -3,8 +3,8 @@
 Potentials are Σ f/volume [1/Å²] as in :mod:`cryoframe.numerics.atoms`, projected ones [1/Å]. The power of an amorphous
 solid is absolute: n·t·⟨|F(k)|²⟩·S(k), with n molecules per Å³, molecular amplitude F (Peng 1996) and a structure factor
 S from its first two neighbour shells and its first diffraction ring. That is the physical spectrum which Parkhurst et
-al. (Open Biol. 11, 210160 (2021), doi 10.1098/rsob.210160) match with a Gaussian random field; such a field is made
-here, their fit is not used.
+al. (Ultramicroscopy 256, 113882 (2024), doi 10.1016/j.ultramic.2023.113882) match with a Gaussian random field; such a
+field is made here, their fit is not used.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from cryoframe.numerics.noise import coloured_noise
 #: Measured with and without the energy slit on a 300 kV Krios: Rice et al. 2018, 395 nm.
 _MEAN_FREE_PATH_300_KV_A = 3950.0
 _MEAN_LOSS_EV = 20.0
+#: Of water, mean square in three dimensions for each e/Å² at 300 kV: McMullan et al. 2015.
+_ICE_DISPLACEMENT_A2 = 1.1
 _REST_ENERGY_EV = 510998.95
 #: Spectrum of what does not freeze to a perfect network; keeps S positive at low frequency (assumed).
 _LEAST_STRUCTURE = 0.03
@@ -307,7 +309,20 @@ def support_projection(
     return layer
 
 
-def ice_memory(frequency_1_A: Floats, dose_e_A2: float, *, displacement_A2: float = 1.1) -> Reals:
+def ice_displacement_A2(voltage_kV: float) -> float:
+    """Mean square displacement of water for each e/Å² [Å²]: 1.1 at 300 kV, 1.33 at 200 kV.
+
+    It moves by what the beam breaks, so it is proportional to the cross section of energy loss (assumed; measured at
+    300 kV only).
+
+    References
+    ----------
+    McMullan, Vinothkumar & Henderson, Ultramicroscopy 158, 26 (2015), doi 10.1016/j.ultramic.2015.05.017.
+    """
+    return _ICE_DISPLACEMENT_A2 * _inelastic_section(voltage_kV) / _inelastic_section(300.0)
+
+
+def ice_memory(frequency_1_A: Floats, dose_e_A2: float, *, displacement_A2: float = _ICE_DISPLACEMENT_A2) -> Reals:
     """Correlation of the ice before and after an exposure: exp(−(2πk)²·⟨u²⟩·N/6).
 
     Water moves under the beam, by a mean square of 1.1 Å² in three dimensions for each e/Å² at 300 kV; a third of it
@@ -322,7 +337,9 @@ def ice_memory(frequency_1_A: Floats, dose_e_A2: float, *, displacement_A2: floa
     return kept
 
 
-def moved_ice(previous: F32, fresh: F32, pixel_size_A: float, *, dose_e_A2: float, displacement_A2: float = 1.1) -> F32:
+def moved_ice(
+    previous: F32, fresh: F32, pixel_size_A: float, *, dose_e_A2: float, displacement_A2: float = _ICE_DISPLACEMENT_A2
+) -> F32:
     """Ice after an exposure of `dose_e_A2`: m·previous + √(1 − m²)·fresh at each frequency, m of `ice_memory`.
 
     Parameters

@@ -13,7 +13,7 @@ import numpy as np
 
 from cryoframe.numerics.backend import C64, F32, Reals
 from cryoframe.numerics.detector_response import normal_quantiles
-from cryoframe.numerics.ice import ice_memory
+from cryoframe.numerics.ice import ice_displacement_A2, ice_memory
 from cryoframe.numerics.noise import generator
 from cryoframe.numerics.scene import Scene, stream_names
 from cryoframe.numerics.scene_grid import SceneGrid
@@ -25,12 +25,12 @@ _NOT_BEGUN = -1
 _SMALL = 1e-3
 
 
-def frame_memory(frequency_1_A: Reals, dose_e_A2: float) -> F32:
+def frame_memory(frequency_1_A: Reals, dose_e_A2: float, voltage_kV: float = 300.0) -> F32:
     """What the ice does in a frame, `(n, 4)`: share kept, share that is new, weight of each end in the mean, its rest.
 
     The squares of the last but for the ends' correlation add up to the variance of the mean.
     """
-    kept = ice_memory(frequency_1_A, dose_e_A2)
+    kept = ice_memory(frequency_1_A, dose_e_A2, displacement_A2=ice_displacement_A2(voltage_kV))
     alpha = -np.log(np.maximum(kept, 1e-300))
     safe = np.maximum(alpha, _SMALL)
     ends = np.where(alpha < _SMALL, 0.5 - alpha**2 / 24.0, np.tanh(0.5 * safe) / safe)
@@ -67,7 +67,7 @@ class MovingIce:
     def _advance(self, mean: C64) -> None:
         grid, edges = self._grid, self._scene.dose_edges_e_A2
         dose_e_A2 = float(edges[self._at + 1] - edges[self._at]) if self._scene.effects.ice_motion else 0.0
-        memory = frame_memory(grid.radial_1_A, dose_e_A2)
+        memory = frame_memory(grid.radial_1_A, dose_e_A2, self._scene.lens.voltage_kV)
         key = self._key(self._at + 1)
         loops().advance_ice(self._state, mean, key, self._normal, grid.kx, grid.ky, memory, grid.scale_A)
         self._at += 1

@@ -17,7 +17,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics.aberrations import Aberrations, true_frequencies
 from cryoframe.numerics.backend import C64, F32, Ints, Reals
 from cryoframe.numerics.ctf import wavelength_A
-from cryoframe.numerics.damage import signal_left, temperature_factor
+from cryoframe.numerics.damage import signal_left
 from cryoframe.numerics.exposure import add_patch
 from cryoframe.numerics.fourier import good_size, irfft2, rfft2
 from cryoframe.numerics.grids import frequency_axes_1_A
@@ -45,14 +45,15 @@ class DepthField:
         """Mean amplitude during an exposure, of the shape of the frequencies."""
         if self.bears_all or not scene.effects.damage:
             return np.ones(frequency_1_A.shape, dtype=np.float32)
-        bears = temperature_factor(scene.temperature_K)
         kept = signal_left(
-            frequency_1_A, start_e_A2, stop_e_A2, voltage_kV=scene.lens.voltage_kV, temperature_K=scene.temperature_K
+            frequency_1_A,
+            start_e_A2,
+            stop_e_A2,
+            voltage_kV=scene.lens.voltage_kV,
+            temperature_K=scene.temperature_K,
+            lifetime_e_A2=self.lifetime_e_A2,
+            b_rate_A4_e=self.b_rate_A4_e,
         )
-        # Atoms that are gone and atoms that move: means of exp(−N/life) and exp(−b·N·k²/4), taken together.
-        rate = 1.0 / (bears * self.lifetime_e_A2) + 0.25 * self.b_rate_A4_e / bears * frequency_1_A**2
-        span = np.maximum(rate * (stop_e_A2 - start_e_A2), 1e-9)
-        kept = kept * np.exp(-rate * start_e_A2) * (-np.expm1(-span) / span)
         return kept.astype(np.float32)
 
 

@@ -17,13 +17,19 @@ from cryoframe import Exposure, Specimen
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import interpolate, multislice
 from cryoframe.numerics.backend import C64, F32, Complexes, Floats, Ints, Reals
-from cryoframe.numerics.damage import signal_left, temperature_factor
+from cryoframe.numerics.damage import signal_left
 from cryoframe.numerics.detector_response import spread_transfer
 from cryoframe.numerics.exposure import delocalised, expected_electrons
 from cryoframe.numerics.field import beam_path_A
 from cryoframe.numerics.fourier import ifft3_centred, irfft2, rfft2
 from cryoframe.numerics.grids import frequencies_1_A, frequency_axes_1_A
-from cryoframe.numerics.ice import amorphous_projection, ice_memory, moved_ice, pixel_positions_A
+from cryoframe.numerics.ice import (
+    amorphous_projection,
+    ice_displacement_A2,
+    ice_memory,
+    moved_ice,
+    pixel_positions_A,
+)
 from cryoframe.numerics.motion_model import blur_transfer
 from cryoframe.numerics.noise import generator
 from cryoframe.numerics.projection import prepare_volume
@@ -201,7 +207,8 @@ class ThickFrames(SceneFrames):
         """
         k = frequencies_1_A(self._whole, self.scene.pixel_size_A, False)
         dose_e_A2 = float(np.diff(self.scene.dose_edges_e_A2)[index]) if self.scene.effects.ice_motion else 0.0
-        alpha = np.maximum(-np.log(np.maximum(ice_memory(k, dose_e_A2), 1e-300)), 1e-3)
+        kept = ice_memory(k, dose_e_A2, displacement_A2=ice_displacement_A2(self.scene.lens.voltage_kV))
+        alpha = np.maximum(-np.log(np.maximum(kept, 1e-300)), 1e-3)
         left: F32 = np.sqrt(2.0 * (alpha + np.expm1(-alpha)) / alpha**2).astype(np.float32)
         return left
 
@@ -211,12 +218,17 @@ class ThickFrames(SceneFrames):
         k = frequencies_1_A(self._whole, scene.pixel_size_A, False)
         if part.bears_all or not scene.effects.damage:
             return np.ones(k.shape, dtype=np.float32)
-        start, stop = scene.dose_edges_e_A2[index : index + 2]
-        kelvin = scene.temperature_K
-        kept = signal_left(k, start, stop, voltage_kV=scene.lens.voltage_kV, temperature_K=kelvin)
-        rate = (1.0 / part.lifetime_e_A2 + 0.25 * part.b_rate_A4_e * k * k) / temperature_factor(kelvin)
-        faded: F32 = (kept * np.exp(-rate * 0.5 * (start + stop))).astype(np.float32)
-        return faded
+        start, stop = (float(edge) for edge in scene.dose_edges_e_A2[index : index + 2])
+        kept = signal_left(
+            k,
+            start,
+            stop,
+            voltage_kV=scene.lens.voltage_kV,
+            temperature_K=scene.temperature_K,
+            lifetime_e_A2=part.lifetime_e_A2,
+            b_rate_A4_e=part.b_rate_A4_e,
+        )
+        return kept.astype(np.float32)
 
     def _build(self) -> Iterator[Slices]:
         scene = self.scene
@@ -262,10 +274,14 @@ class ThickFrames(SceneFrames):
         reached, ice = self._ice
         if not scene.effects.ice_motion:
             return ice
+        moves_A2 = ice_displacement_A2(scene.lens.voltage_kV)
         for frame in range(reached + 1, index + 1):
             dose = float(scene.middle_dose_e_A2()[frame] - scene.middle_dose_e_A2()[frame - 1])
             fresh = self._fresh_ice(frame)
-            ice = [moved_ice(old, new, scene.pixel_size_A, dose_e_A2=dose) for old, new in zip(ice, fresh, strict=True)]
+            ice = [
+                moved_ice(old, new, scene.pixel_size_A, dose_e_A2=dose, displacement_A2=moves_A2)
+                for old, new in zip(ice, fresh, strict=True)
+            ]
         self._ice = (index, ice)
         return ice
 

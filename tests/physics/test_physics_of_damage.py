@@ -64,3 +64,25 @@ def test_sites__fade_exponentially_acids_and_sulphur_first():
     cold, added_b = damage.site_damage(residues, atoms, 7.0 * damage.temperature_factor(30.0), temperature_K=30.0)
     np.testing.assert_allclose(cold, one)
     assert added_b[0] == pytest.approx(14.0)
+
+
+def test_sites__fade_in_a_frame_by_the_mean_of_what_is_left_of_them():
+    at = np.linspace(4.0, 9.0, 2001)
+    faded = damage.signal_left(K, 4.0, 9.0, voltage_kV=300.0, lifetime_e_A2=18.0, b_rate_A4_e=2.0)
+    each = [damage.signal_left(K, dose, dose, voltage_kV=300.0) for dose in at]
+    occupancy = np.exp(-at / 18.0)[:, None] * np.exp(-0.25 * 2.0 * at[:, None] * K**2)
+    np.testing.assert_allclose(faded, np.trapezoid(np.array(each) * occupancy, at, axis=0) / 5.0, rtol=1e-5)
+
+
+def test_sites__fade_at_200_kV_as_much_faster_as_the_whole_does():
+    # Grant & Grigorieff (2015): 0.8 of the critical exposure at 300 kV.
+    assert damage.voltage_factor(200.0) == pytest.approx(0.8)
+    assert damage.voltage_factor(300.0) == 1.0
+    site = {"lifetime_e_A2": 18.0, "b_rate_A4_e": 2.0}
+    high = damage.signal_left(K, 5.0, 10.0, voltage_kV=300.0, **site)
+    np.testing.assert_allclose(damage.signal_left(K, 4.0, 8.0, voltage_kV=200.0, **site), high)
+    names = np.array(["GLU"]), np.array(["CD"])
+    for low, full in zip(
+        damage.site_damage(*names, 8.0, voltage_kV=200.0), damage.site_damage(*names, 10.0), strict=True
+    ):
+        np.testing.assert_allclose(low, full)

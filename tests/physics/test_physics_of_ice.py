@@ -118,3 +118,10 @@ def test_stirred_ice__keeps_its_spectrum_and_forgets_as_mcmullan_measured():
     sigma = 1.0 / np.sqrt(0.5 * radial.shell_counts(n, n_dims=2)[shells])
     assert np.all(np.abs(cross[shells] - expected) < 4.0 * sigma)
     assert np.all(np.abs(power_two[shells] / power_one[shells] - 1.0) < 6.0 * sigma)
+
+
+def test_water__moves_more_at_200_kV_as_more_energy_is_lost_in_it():
+    assert ice.ice_displacement_A2(300.0) == pytest.approx(1.1)
+    more = ice.ice_displacement_A2(200.0) / ice.ice_displacement_A2(300.0)
+    assert more == pytest.approx(ice.inelastic_mean_free_path_A(300.0) / ice.inelastic_mean_free_path_A(200.0))
+    assert 1.15 < more < 1.3
