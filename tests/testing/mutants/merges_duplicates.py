@@ -1,4 +1,4 @@
-"""Keeps one of two equal images."""
+"""Keeps one of two equal images, without a word."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Params = reference.Params
 def extract_particles(
     micrograph: Micrograph, particles: ParticleTable, ctf: CtfFit, params: Params, ctx: StageContext
 ) -> ParticleStack:
-    stack = reference.extract_particles(micrograph, particles, ctf, params, ctx)
+    stack = reference.extract_particles(micrograph, particles, ctf, replace(params, duplicate_A=0.0), ctx)
     _, rows = np.unique(stack.images.reshape(len(stack.images), -1), axis=0, return_index=True)
     rows = np.sort(rows)
     return replace(stack, images=stack.images[rows], particles=stack.particles.select(rows))
