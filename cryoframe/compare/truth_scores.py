@@ -108,7 +108,7 @@ def _rms(error: Floats) -> float:
 
 # -- CTF ------------------------------------------------------------------------------------------------------------
 def ctf_scores(found: CtfFit, truth: ExposureTruth) -> dict[str, float]:
-    """Compare a micrograph's CTF with the true one at the middle of the ice, the mean of the movie as a sum shows it."""
+    """Compare a micrograph's CTF with the true one at the middle of the ice, the mean of the movie as sums show it."""
     exposure = truth.exposure
     mean = 0.5 * (found.defocus_u_A + found.defocus_v_A) - 0.5 * (truth.defocus_u_A + truth.defocus_v_A)
     vectors = [
