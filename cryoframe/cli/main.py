@@ -29,6 +29,7 @@ VERBS = {
     "status": "show how far a run has come",
     "pause": "start nothing new in a run until it is resumed",
     "resume": "let a paused run, or a held stage, go on",
+    "reload": "have the process at work read its configuration anew, implementations included",
     "cancel": "stop what a run is doing, and the process that does it",
     "backup": "copy a run's state while it is in use",
     "rebuild": "make a run's state anew from its log and its store",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,16 @@ MAX_MESSAGE_CHARACTERS = 500
 #: Folder of a run with what is known of each failed attempt.
 FAILURES = "failures"
 _SERVICES = ("open_movie", "open_micrograph", "open_gain", "read_metadata")
+
+
+@dataclass(frozen=True)
+class Running:
+    """An attempt in progress; `said` is its plugin's description when it was begun."""
+
+    due: Due
+    attempt: int
+    scratch: Path
+    said: Mapping[str, Any]
 
 
 def description(config: RunConfig, plugins: Plugins, node: Node, scratch: Path) -> Job:

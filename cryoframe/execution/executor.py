@@ -6,9 +6,10 @@ import contextlib
 import json
 import resource
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -143,6 +144,9 @@ class Executor(Protocol):
     def cancel(self, ticket: str) -> None:
         """Ask an attempt to stop; it ends as an outcome of class environment."""
 
+    def retire(self, offers: Sequence[Offer]) -> None:
+        """Let go of code that was imported for these; attempts that run it end as outcomes of class environment."""
+
     def close(self) -> None:
         """End every attempt and every helper process."""
 
@@ -232,6 +236,13 @@ class Inline:
 
     def cancel(self, ticket: str) -> None:
         """Do nothing: an inline attempt has ended before anyone can ask."""
+
+    def retire(self, offers: Sequence[Offer]) -> None:
+        """Have these imported anew when they are next used."""
+        for offer in offers:
+            top = offer.target.partition(":")[0].partition(".")[0]
+            for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
+                del sys.modules[name]
 
     def close(self) -> None:
         """Do nothing."""

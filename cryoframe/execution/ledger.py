@@ -78,6 +78,10 @@ class Ledger:
         section = next((name for name, kind in INPUT_KINDS.items() if kind == item.kind), "")
         self._items.setdefault(section, {})[item.item_id] = (item, self._raw(item, section))
 
+    def go_on_from(self, other: Ledger) -> None:
+        """Remember how large the sets were when they were last worked on, as another ledger of the run knows it."""
+        self._last_sizes = dict(other._last_sizes)
+
     def content_digest(self, node: Node, item_id: str) -> str:
         """Return the digest of an item's file, which identifies its micrograph whatever it is called."""
         found = self._items.get(node.domain, {}).get(item_id)

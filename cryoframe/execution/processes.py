@@ -87,6 +87,7 @@ class Processes:
         self._zygotes: dict[Key, _Zygote] = {}
         self._first: dict[str, _First] = {}
         self._not_hot: set[Key] = set()
+        self._retired: list[Outcome] = []
         self._selector = selectors.DefaultSelector()
         self._n_jobs = 0
 
@@ -101,7 +102,7 @@ class Processes:
 
     def poll(self, timeout_s: float) -> list[Outcome]:
         """Wait at most `timeout_s` for attempts to end and return those that did."""
-        ended: list[Outcome] = []
+        ended, self._retired = self._retired, []
         until_s = time.monotonic() + timeout_s
         while not ended and self._zygotes:
             ready = self._selector.select(max(0.0, until_s - time.monotonic()))
@@ -116,6 +117,11 @@ class Processes:
         for zygote in self._zygotes.values():
             if ticket in zygote.jobs:
                 zygote.send({"cancel": ticket})
+
+    def retire(self, offers: Sequence[Offer]) -> None:
+        """End the helpers that have these imported, and their attempts with them."""
+        for key in [key for key in self._zygotes if key[1] in offers]:
+            self._retired += self._end(key)
 
     def close(self) -> None:
         """End every attempt and helper."""

@@ -17,6 +17,7 @@ from cryoframe.execution.control import Desk, Request, leftovers
 from cryoframe.execution.executor import Executor, Inline
 from cryoframe.execution.ledger import Ledger
 from cryoframe.execution.processes import Processes
+from cryoframe.execution.reload import reload
 from cryoframe.execution.runner import Runner
 from cryoframe.kernel import config as configuration
 from cryoframe.kernel import discovery
@@ -66,6 +67,9 @@ class Run:
             path.unlink(missing_ok=True)
         holder = os.pread(self._lock, 200, 0).decode(errors="replace")
         obey = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel, "retry": self._retry}
+        obey["reload"] = self._reload
+        #: Called when a new configuration is in force.
+        self.renewed: list[Callable[[], None]] = []
         self._desk = Desk(self.folder, holder, obey)
 
     @classmethod
@@ -247,6 +251,33 @@ class Run:
         runner.stopping = True
         runner.cancel()
         return f"{n_running} attempts are stopped, and the process ends; what was done is kept"
+
+    def _reload(self, request: Request) -> str:
+        return self.reload()
+
+    def reload(self) -> str:
+        """Read the configuration anew and put it in force; returns what differs, in words.
+
+        Raises
+        ------
+        ConfigError, PluginError
+            If it cannot be used (after a ConfigRefused event); what was in force stays so.
+        """
+        try:
+            if self.config.path is None:
+                raise ConfigError("the configuration did not come from a file", remedy="Stop the run, and start it.")
+            changes = reload(self, configuration.load(self.config.path))
+            self._admission = None
+            for renew in self.renewed:
+                renew()
+        except CryoframeError as error:
+            self.bus.publish(session_events.ConfigRefused, reason=str(error))
+            raise
+        return f"in force: {', '.join(changes)}" if changes else "nothing differs"
+
+    def another_executor(self) -> Executor:
+        """Return an executor like that of the run, for who closes it."""
+        return Inline() if self.config.executor == "inline" else Processes(folder=self.folder)
 
     def _retry(self, request: Request) -> str:
         return f"{self.retry(request.stage_id or None, request.item_id or None)} queued again"

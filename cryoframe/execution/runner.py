@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cryoframe.errors import CryoframeError, EnvironmentFault
 from cryoframe.execution import attempts, descriptions
+from cryoframe.execution.attempts import Running
 from cryoframe.execution.breaker import Breaker, implementation
 from cryoframe.execution.executor import JOB, RESULT, Executor, Job, Outcome
 from cryoframe.execution.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
@@ -29,13 +30,6 @@ from cryoframe.records.store import PRODUCT, Committed
 POLL_S = 0.5
 #: With less than this free, nothing is started; ``room`` says when it goes on.
 LOW_WATER_MB = 256
-
-
-@dataclass(frozen=True)
-class _Running:
-    due: Due
-    attempt: int
-    scratch: Path
 
 
 class Runner:
@@ -58,7 +52,7 @@ class Runner:
     def __init__(
         self, ledger: Ledger, plugins: Plugins, bus: Bus, executor: Executor, *, backoff_s: float = 1.0
     ) -> None:
-        self.ledger, self._bus, self._executor, self._backoff_s = ledger, bus, executor, backoff_s
+        self.ledger, self._bus, self.executor, self._backoff_s = ledger, bus, executor, backoff_s
         self.config, self.store = ledger.config, ledger.store
         #: Items may still arrive: stages over the set wait for `every` new ones, trouble is waited out without limit.
         self.live = False
@@ -72,8 +66,8 @@ class Runner:
         self.low_water_MB: float = LOW_WATER_MB
         self._plugins = plugins
         self._waiting = Waiting([node.id for node in ledger.plan.nodes])
-        self._running: dict[str, _Running] = {}
-        self._claimed: list[_Running] = []
+        self._running: dict[str, Running] = {}
+        self._claimed: list[Running] = []
         self._troubles: dict[tuple[str, str], int] = {}
         self._outbox = Outbox(bus)
         self._say, self._flush = self._outbox.say, self._outbox.flush
@@ -89,7 +83,7 @@ class Runner:
             If `strict` and a plugin cannot be used; else its stage is left out, with an event that says why.
         """
         for node, outcome in descriptions.described(
-            self.ledger.plan.nodes, self._executor, config=self.config, plugins=self._plugins, store=self.store
+            self.ledger.plan.nodes, self.executor, config=self.config, plugins=self._plugins, store=self.store
         ):
             self._described(node, outcome, strict=strict)
         self.look()
@@ -112,7 +106,7 @@ class Runner:
         """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""
         self.between()
         if self._running:
-            for outcome in self._executor.poll(timeout_s):
+            for outcome in self.executor.poll(timeout_s):
                 self._settle(outcome)
         elif self._waiting:
             time.sleep(timeout_s if self.resting else min(timeout_s, self._waiting.until_s()))
@@ -151,12 +145,27 @@ class Runner:
             self.ledger.known.pop((task.stage_id, task.item_id), None)
         self.look()
 
+    def adopt(self, ledger: Ledger, plugins: Plugins, changed: Collection[str]) -> None:
+        """Go on by another ledger of the same run; attempts of `changed` stages are stopped, the others go on."""
+        ledger.go_on_from(self.ledger)
+        self.ledger, self.config, self._plugins = ledger, ledger.config, plugins
+        self._waiting = Waiting([node.id for node in ledger.plan.nodes])
+        for ticket, running in self._running.items():
+            due = running.due
+            if due.node.id in changed:
+                self.executor.cancel(ticket)
+            else:
+                ledger.known[due.node.id, due.item_id] = Known(due.key, "running", attempts=running.attempt - 1)
+        for stage_id in changed:
+            self.release(stage_id, "it was swapped")
+        self.look()
+
     def cancel(self) -> None:
         """Ask every attempt to stop, and forget the queue; what was due is found again by the next `look`."""
         for due in self._waiting.clear():
             self.ledger.known.pop((due.node.id, due.item_id), None)
         for ticket in self._running:
-            self._executor.cancel(ticket)
+            self.executor.cancel(ticket)
 
     def release(self, stage_id: str, reason: str) -> list[str]:
         """Let held implementations go on, of one stage or of all; returns which, in words."""
@@ -250,7 +259,7 @@ class Runner:
         except EnvironmentFault:
             self._waiting.push(due)
             raise
-        self._claimed.append(_Running(due, attempt, scratch))
+        self._claimed.append(Running(due, attempt, scratch, self.ledger.described[due.node.id]))
         self.breaker.begun(implementation(due.node))
         self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
         where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
@@ -267,11 +276,11 @@ class Runner:
         if self.live and not self.breaker.allows(implementation(due.node)):
             return False
         device, busy = self._device(due), (*self._running.values(), *self._claimed)
-        return device == "cpu" or device not in {self._device(running.due) for running in busy}
+        return device == "cpu" or device not in {running.said["device"] for running in busy}
 
-    def _start(self, running: _Running) -> None:
+    def _start(self, running: Running) -> None:
         try:
-            self._running[self._executor.submit(self._job(running.due, running.scratch))] = running
+            self._running[self.executor.submit(self._job(running.due, running.scratch))] = running
         except EnvironmentFault as error:
             self._fail(running, Outcome("", {}, "environment", str(error)))
 
@@ -321,14 +330,13 @@ class Runner:
             outcome = replace(outcome, error_class=blame, message=str(error))
         self._fail(running, outcome)
 
-    def _finish(self, running: _Running, outcome: Outcome) -> None:
+    def _finish(self, running: Running, outcome: Outcome) -> None:
         due = running.due
         attempts.require_whole(running.scratch / PRODUCT, outcome.result["files"])
         for name in (RESULT, JOB):  # what they say is in the provenance; each file more has to reach the disk
             (running.scratch / name).unlink(missing_ok=True)
         crash_point("runner.before_commit")
-        said = self.ledger.described[due.node.id]
-        record = attempts.record(self.config, due, said, outcome, attempt=running.attempt)
+        record = attempts.record(self.config, due, running.said, outcome, attempt=running.attempt)
         committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
         crash_point("runner.committed")
         self._saved(committed)
@@ -338,7 +346,8 @@ class Runner:
         self._judge(due, went_well=True)
         if due.left_out:
             self._say(events.MetricReported, **where, name="items_left_out", value=float(len(due.left_out)), unit="")
-        if self.ledger.known[due.node.id, due.item_id].key == due.key:
+        known = self.ledger.known.get((due.node.id, due.item_id))
+        if known is not None and known.key == due.key:
             self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, committed.digest)
         self._troubles.pop((due.node.id, due.item_id), None)
         self._consider_unit(due.item_id)
@@ -347,7 +356,7 @@ class Runner:
         path = str(committed.path.relative_to(self.store.folder))
         self._say(events.ProductSaved, key=committed.key, kind=committed.kind, digest=committed.digest, path=path)
 
-    def _fail(self, running: _Running, outcome: Outcome) -> None:
+    def _fail(self, running: Running, outcome: Outcome) -> None:
         """Say that an attempt failed, and decide whether there is another: by who is to blame."""
         due, name = running.due, (running.due.node.id, running.due.item_id)
         where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
@@ -360,9 +369,9 @@ class Runner:
         failure: dict[str, Value] = {"error_class": kind, "message": message, "traceback_file": kept}
         self._say(events.StageFailed, **where, attempt=running.attempt, **failure)
         self._judge(due, went_well=None if kind == "file" or message == "cancelled" else False, why=message)
-        known = self.ledger.known[name]
-        if known.key != due.key:
-            self._consider(due.node, due.item_id)
+        known = self.ledger.known.get(name)
+        if known is None or known.key != due.key:
+            self._consider_unit(due.item_id)
             return
         self._troubles[name] = self._troubles.get(name, 0) + 1
         counted, troubles = known.attempts + (kind != "environment"), self._troubles[name]

@@ -125,7 +125,9 @@ def _picks(table: ParticleTable, job: Job, inputs: Mapping[str, Any], params: ob
         )
     x_A, y_A = table.floats("x_A"), table.floats("y_A")
     _inside(x_A, y_A, ImageGeometry(micrograph.shape_px, micrograph.pixel_size_A))
-    _apart(x_A, y_A, float(getattr(params, "min_distance_A", 0.0) or 0.0))
+    # What the picker promises: a distance it works out from other parameters, or the one that was set.
+    promised_A = getattr(params, "least_distance_A", 0.0) or getattr(params, "min_distance_A", 0.0)
+    _apart(x_A, y_A, float(promised_A or 0.0))
     n = len(table)
     ids = [particle_id(job.item_digest, x, y, job.offer.name) for x, y in zip(x_A.tolist(), y_A.tolist(), strict=True)]
     _different(job.offer.name, ids, x_A, y_A)
@@ -165,7 +167,7 @@ def _different(name: str, ids: Sequence[int], x_A: NDArray[np.float64], y_A: NDA
 
 
 def _apart(x_A: NDArray[np.float64], y_A: NDArray[np.float64], distance_A: float) -> None:
-    """Refuse picks nearer than the plugin's own `min_distance_A`: sorted by x, each is compared with its followers."""
+    """Refuse picks nearer than the plugin's own parameters promise: sorted by x, each is compared with its followers."""
     import numpy as np
 
     order = np.argsort(x_A, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,13 @@ def _package_digest(package: str) -> str:
 def numerics_digest() -> str:
     """Digest cryoframe's numerics, which every plugin computes with."""
     return _folder_digest([Path(__file__).parent.parent / "numerics"])
+
+
+def forget() -> None:
+    """Look at the disk anew: what is installed may have changed since."""
+    importlib.invalidate_caches()
+    _package_digest.cache_clear()
+    numerics_digest.cache_clear()
 
 
 def _folder_digest(roots: list[Path]) -> str:

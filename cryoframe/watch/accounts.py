@@ -93,8 +93,8 @@ class Watermarks:
             if root.offline or (found == before and now_s - at_s < QUIET_S):
                 continue
             self._said[name] = (now_s, found)
-            mark = {"generation": self._generation, "n_files": len(root.entries)}
-            made.append(self._bus.make(Reconciled, root=name, up_to_utc=up_to_utc, **mark))
+            numbers = {"generation": self._generation, "n_files": len(root.entries)}
+            made.append(self._bus.make(Reconciled, "", root=name, up_to_utc=up_to_utc, **numbers))
         if made:
             self._bus.publish_many(made)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryoframe.errors import ConfigError, EnvironmentFault
+from cryoframe.errors import ConfigError, EnvironmentFault, PluginError
 from cryoframe.execution.run import Run
 from cryoframe.execution.runner import Runner
 from cryoframe.records.events import Event
@@ -122,7 +123,8 @@ class Daemon:
         self._generation, self._next_scan_s, self._next_look_s, self._gap_s = 0, 0.0, 0.0, MIN_GAP_S
         self._last_change_s = time.monotonic()
         self._last_scan_s = 0.0
-        self._stopping = False
+        self._stopping, self._reload_asked = False, False
+        run.renewed.append(self._renew)
         self.on_tick: Callable[[Tick], None] | None = None
 
     @property
@@ -137,6 +139,8 @@ class Daemon:
 
     def reload(self) -> None:
         """Have the configuration read anew, soon."""
+        self._reload_asked = True
+        self._wakeup.wake()
 
     def close(self) -> None:
         """End the helpers."""
@@ -168,9 +172,25 @@ class Daemon:
                 self._finish(runner)
                 return
 
+    def _renew(self) -> None:
+        """Go on with the configuration that is in force now."""
+        self._config = self._run.config.watch
+        self._attention.renew()
+        section = self._run.config.input("movies")
+        self._prober.close()
+        self._prober = Prober(self._run.config.plugin_files, self._run.config.blocked)
+        self._doorstep.renew(self._config, section.n_frames_expected if section else None, self._prober)
+        for root, entrance in zip(self.roots, self._entrances, strict=True):
+            root.config = self._config
+            entrance.renew()
+
     def _turn(self, runner: Runner) -> bool:
         """Do what is due; returns whether the runner has work."""
         now_s = time.monotonic()
+        if self._reload_asked:
+            self._reload_asked = False
+            with suppress(ConfigError, PluginError):  # the journal says why it was refused
+                self._run.reload()
         if now_s >= self._next_scan_s:
             self._rescan()
         if now_s >= self._next_look_s:

@@ -46,6 +46,10 @@ class Doorstep:
         self.session_n_frames = 0
         self._read_before: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
+    def renew(self, config: WatchConfig, n_frames_expected: int | None, inspector: Inspector) -> None:
+        """Judge by other settings from now on."""
+        self._config, self._n_frames, self._inspector = config, n_frames_expected, inspector
+
     def remaining_s(self, root: Root, entry: Entry, now_s: float) -> float:
         """How long the file still has to stay as it is before it is worth judging."""
         if entry.look is None:

@@ -45,6 +45,12 @@ class Entrance:
         """End the reading process."""
         self._intake.close()
 
+    def renew(self) -> None:
+        """Read with the plugins that are configured now; what is being read is read again."""
+        self._intake.close()
+        self._inside = None
+        self._intake = Intake(self._run.config.plugin_files, self._run.config.blocked)
+
     def work(self, until_s: float) -> bool:
         """Admit what can be admitted by then; returns whether anything was decided."""
         decided = False
