@@ -34,6 +34,14 @@ def n_threads(text: str) -> int:
     return value
 
 
+def n_workers(text: str) -> int:
+    """Return a number of worker processes."""
+    value = _whole(text)
+    if not 1 <= value <= MAX_THREADS:
+        raise ArgumentTypeError(f"{text} workers, expected 1 to {MAX_THREADS}")
+    return value
+
+
 def seed(text: str) -> int:
     """Return a seed, 0 or more."""
     value = _whole(text)

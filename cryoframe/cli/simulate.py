@@ -13,6 +13,9 @@ from cryoframe.cli import numbers
 from cryoframe.cli.output import complain, emit, json_flag, say
 from cryoframe.errors import ConfigError
 
+#: What a program that Ctrl-C ended returns.
+EXIT_INTERRUPTED = 130
+
 if TYPE_CHECKING:
     from cryoframe.twin.faults import Planned
     from cryoframe.twin.live import Arrived
@@ -36,18 +39,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--truth", type=Path, metavar="DIR", help="where the truth goes")
     add("--movies", type=int, metavar="N", help="number of movies")
     add("--seed", type=numbers.seed, help="of everything that is drawn")
-    add("--preset", action="append", default=[], metavar="NAME", help="a microscope or a camera; may be given twice")
+    add("--preset", action="append", default=[], metavar="NAME", help="a microscope or a camera, of --presets; twice")
     add("--kind", choices=("tiff", "mrc", "eer"), help="of the movies' files")
     add("--layout", choices=("epu", "serialem", "flat"), help="names and side-cars")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="any setting of the session's file")
     add("--fault", action="append", default=[], metavar="NAME[=VALUE][@n-m]", help="a fault of the catalogue, where")
     add("--faults", action="store_true", help="list the catalogue of faults")
+    add("--presets", action="store_true", help="list the microscopes and cameras there are")
     add("--plugin-file", type=Path, action="append", default=[], metavar="FILE", help="a one-file plugin")
-    add("--workers", type=numbers.n_threads, metavar="N", help="processes that make movies (default: one a core)")
+    add("--workers", type=numbers.n_workers, metavar="N", help="processes that make movies (default: one a core)")
     add("--live", action="store_true", help="land movies in real time")
-    add("--rate", type=numbers.not_negative, default=0.0, metavar="N", help="movies an hour of the session's time")
-    add("--speed", type=numbers.not_negative, default=1.0, metavar="X", help="the session's time against real time")
-    add("--ahead", type=int, default=0, metavar="N", help="live: so many movies are made before the first one lands")
+    add("--rate", type=numbers.not_negative, metavar="N", help="live: movies an hour of the session's time")
+    add("--speed", type=numbers.not_negative, metavar="X", help="live: the session's time against real time (1)")
+    add("--ahead", type=int, metavar="N", help="live: so many movies are made before the first one lands")
     add("--resume", action="store_true", help="go on with a session that was interrupted")
     add("--dry-run", action="store_true", help="say what it would take, and make nothing")
     add("--picture", type=Path, metavar="FILE.png", help="draw the first exposure, its spectrum and its truth")
@@ -56,24 +60,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the session; 2 when it cannot be, before anything is made."""
+    """Make the session; 2 when it cannot be, before anything is made; 130 when it was stopped."""
+    if options.faults:
+        return _catalogue(options)
+    if options.presets:
+        return _presets(options)
+    _check_words(options)
+    return _session(options)
+
+
+def _check_words(options: argparse.Namespace) -> None:
+    if options.speed is not None and options.speed <= 0:
+        raise ConfigError("--speed is 0", expected="more than 0; 1 is real time")
+    for name in () if options.live else ("rate", "speed", "ahead"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name} is given without --live", remedy="It is for sessions that land in real time.")
+    if options.picture is not None and not options.picture.absolute().parent.is_dir():
+        raise ConfigError(f"--picture: there is no folder '{options.picture.absolute().parent}'")
+
+
+def _session(options: argparse.Namespace) -> int:
     from cryoframe.cli.stage import collection
     from cryoframe.twin.checks import remarks
+    from cryoframe.twin.deliver import check_goes_on
     from cryoframe.twin.make import n_workers_default
     from cryoframe.twin.prepare import prepare
 
-    if options.faults:
-        return _catalogue(options)
     config = configured(options)
-    if options.speed <= 0:
-        raise ConfigError("--speed is 0", expected="more than 0; 1 is real time")
-    if options.picture is not None and not options.picture.absolute().parent.is_dir():
-        raise ConfigError(f"--picture: there is no folder '{options.picture.absolute().parent}'")
+    if options.resume:
+        check_goes_on(config.truth, live=options.live, movies_per_hour=options.rate)
     n_workers = options.workers or n_workers_default()
     plugins = collection(argparse.Namespace(plugin_file=list(config.plugin_files)))
     ready = prepare(config, plugins, n_workers=n_workers, resume=options.resume, dry=options.dry_run)
     facts: dict[str, Any] = {"folder": str(config.folder), "truth": str(config.truth), **ready.cost.facts()}
-    facts["remarks"] = remarks(ready.config)
+    facts["remarks"] = remarks(ready.config, ready.plan, ready.specimens)
     if not options.quiet:
         for remark in facts["remarks"]:
             complain(f"remark: {remark}")
@@ -89,7 +109,9 @@ def run(options: argparse.Namespace) -> int:
         draw(ready, plugins, options.picture)
     if options.json:
         emit(facts)
-    else:
+    if not facts.get("finished", True):
+        return EXIT_INTERRUPTED
+    if not options.json:
         say(f"{facts['n_made']} movies in {config.folder}, {facts['n_particles']} particles; truth in {config.truth}")
     return 0
 
@@ -123,7 +145,7 @@ def _overlay(content: dict[str, Any], options: argparse.Namespace) -> None:
     from cryoframe.numerics.camera_presets import cameras
     from cryoframe.twin.faults import parse
 
-    own = content.setdefault("session", {})
+    own = _section(content, "session")
     given = {"n_movies": options.movies, "seed": options.seed, "kind": options.kind, "layout": options.layout}
     own.update({name: value for name, value in given.items() if value is not None})
     for name, path in (("folder", options.out), ("truth", options.truth)):
@@ -132,13 +154,29 @@ def _overlay(content: dict[str, Any], options: argparse.Namespace) -> None:
     if options.out is not None and options.truth is None and "truth" not in own:
         own["truth"] = str(options.out.absolute()) + "-truth"
     if options.plugin_file:
-        own["plugin_files"] = [*own.get("plugin_files", []), *(str(path.absolute()) for path in options.plugin_file)]
+        own["plugin_files"] = [*_list(own, "plugin_files"), *(str(path.absolute()) for path in options.plugin_file)]
     for name in options.preset:
-        content.setdefault("camera" if name in cameras() else "microscope", {})["preset"] = name
+        _section(content, "camera" if name in cameras() else "microscope")["preset"] = name
     asked = [vars(parse(text)) for text in options.fault]
     told = [{name: value for name, value in one.items() if value not in (None, "")} for one in asked]
     if told:
-        content["fault"] = [*content.get("fault", []), *told]
+        content["fault"] = [*_list(content, "fault"), *told]
+
+
+def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    found = content.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise ConfigError(f"{name} is {found!r}", expected=f"a table, written [{name}]")
+    return found
+
+
+def _list(content: dict[str, Any], name: str) -> list[Any]:
+    found = content.get(name, [])
+    if isinstance(found, dict):
+        return [found]
+    if not isinstance(found, list):
+        raise ConfigError(f"{name} is {found!r}", expected="a list")
+    return found
 
 
 def _set(content: dict[str, Any], pair: str) -> None:
@@ -152,20 +190,22 @@ def _set(content: dict[str, Any], pair: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    table = content.setdefault(section, {})
-    *path, last = name.split(".")
+    table: Any = content
+    *path, last = (section, *name.split("."))
     for part in path:
         table = table.setdefault(part, {})
-    if not isinstance(table, dict):
-        raise ConfigError(f"--set {pair}: [[{section}]] is a list", remedy="Set it in the session's file.")
+        if isinstance(table, list):
+            raise ConfigError(f"--set {pair}: [[{part}]] is a list", remedy="Set it in the session's file.")
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {pair}: {part} is {table!r}", expected="a table, which has keys")
     table[last] = value
 
 
 def _made(ready: Ready, options: argparse.Namespace, n_workers: int) -> dict[str, Any]:
     from contextlib import nullcontext
 
-    from cryoframe.twin.deliver import land_all, landed_path
-    from cryoframe.twin.make import make_all
+    from cryoframe.twin.deliver import begun_live, land_all, landed_path
+    from cryoframe.twin.make import GOES_ON, make_all
     from cryoframe.twin.prepare import take_charge
     from cryoframe.twin.truth_folder import gather
     from cryoframe.view.making import making_progress
@@ -173,14 +213,18 @@ def _made(ready: Ready, options: argparse.Namespace, n_workers: int) -> dict[str
     take_charge(ready.config.truth)  # the lock goes with the process
     bar = nullcontext(lambda _, __: None) if options.quiet else making_progress("movies", len(ready.plan))
     making = make_all(ready, n_workers=n_workers, landed=lambda planned: landed_path(ready, planned.shot))
-    if options.live:
+    if options.live or begun_live(ready.config.truth) is not None:
         return _live(ready, making, options, bar)
     made = []
-    with bar as tell:
-        for planned, one in making:
-            made.append(one)
-            tell(len(made), planned.shot.exposure_id)
-    gather(ready.config.truth, land_all(ready))
+    try:
+        with bar as tell:
+            for planned, one in making:
+                made.append(one)
+                tell(len(made), planned.shot.exposure_id)
+        gather(ready.config.truth, land_all(ready))
+    except KeyboardInterrupt:
+        complain(f"stopped. {GOES_ON}")
+        raise
     return {"n_made": len(made), "n_particles": sum(one.n_particles for one in made)}
 
 
@@ -191,9 +235,12 @@ def _live(
     bar: AbstractContextManager[Callable[[int, str], None]],
 ) -> dict[str, Any]:
     from cryoframe.compare.truth import Truth
-    from cryoframe.twin.deliver import land_live_session
+    from cryoframe.twin.deliver import AT_ONCE, begun_live, land_live_session
+    from cryoframe.twin.make import GOES_ON
     from cryoframe.twin.truth_folder import gather
 
+    begun = begun_live(ready.config.truth)  # one that goes on keeps its rate; without --live what is left lands at once
+    rate = options.rate if options.rate is not None else begun or 0.0
     landed: list[str] = []
     with _stopping() as stop, bar as tell:
 
@@ -204,19 +251,22 @@ def _live(
         report, movies = land_live_session(
             ready,
             making,
-            movies_per_hour=options.rate,
-            speed=options.speed,
+            movies_per_hour=rate,
+            speed=(options.speed or 1.0) if options.live else AT_ONCE,
             stop=stop,
-            n_ahead=options.ahead,
+            n_ahead=options.ahead or 0,
             said=said,
         )
-    if not options.quiet:
-        complain(report.summary() + ("" if report.finished else "; stopped, --resume goes on"))
+    if not report.finished:
+        complain(f"stopped: {report.n_landed} of {len(ready.plan)} movies have landed. {GOES_ON}")
+    elif not options.quiet:
+        complain(report.summary())
     if report.finished:
         gather(ready.config.truth, movies)
     truth = Truth.open(ready.config.truth)
     return {
         "n_made": len(truth.made),
+        "n_landed": report.n_landed,
         "n_particles": sum(int(one["n_particles"]) for one in truth.made.values()),
         "movies_per_hour": report.movies_per_hour,
         "n_late": len(report.late),
@@ -245,6 +295,23 @@ def _catalogue(options: argparse.Namespace) -> int:
 
     rows = [[one.name, one.kind, one.value, one.value_doc, one.where, one.doc] for one in CATALOGUE.values()]
     table(options, ["name", "kind", "value", "of", "where", "what"], rows)
+    return 0
+
+
+def _presets(options: argparse.Namespace) -> int:
+    from cryoframe.cli.output import table
+    from cryoframe.cli.stage import collection
+    from cryoframe.twin.prepare import presets_of
+    from cryoframe.twin.workers import HOOK
+
+    plugins = collection(argparse.Namespace(plugin_file=options.plugin_file))
+    rows = [
+        [kind, name, what, offer.name]
+        for offer in plugins.offered(HOOK)
+        for kind, presets in presets_of(plugins.load(offer).params_class).items()
+        for name, what in presets.items()
+    ]
+    table(options, ["kind", "name", "what", "stage"], rows)
     return 0
 
 

@@ -52,7 +52,8 @@ def draw(ready: Ready, plugins: Plugins, target: Path, *, number: int = 1) -> No
     gain = plugins.ask("open_gain", {"path": gain_path}) if ready.config.camera.gain_turn == "none" else None
     exposure = truth.exposure(shot.exposure_id)
     summed = aligned_sum(source, exposure, cast("GainReference | None", gain))
-    radius_A = max(float(one.radius_A) for one in ready.specimens if one.truth_class == "particle")
+    particles = [one for one in ready.specimens if one.truth_class == "particle"] or ready.specimens
+    radius_A = max(float(one.radius_A) for one in particles)
     target.write_bytes(pictures.png(overview(summed, exposure, radius_A=radius_A)))
 
 

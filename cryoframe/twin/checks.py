@@ -14,10 +14,12 @@ from cryoframe.errors import ConfigError
 from cryoframe.twin.faults import Planned
 from cryoframe.twin.plan import camera_of
 from cryoframe.twin.session import SessionConfig
-from cryoframe.twin.species import expected_per_A2
+from cryoframe.twin.species import N_LOOKED_AT, expected_in
 
-#: Electrons a pixel and second that counting cameras are used with, at most; K2 and K3 are with 8 to 20.
+#: Electrons a pixel and second that counting cameras are used with, at most (assumed; K2 and K3 are with 8 to 20).
 MOST_E_PX_S = 40.0
+#: Sensor of the cameras that write EER.
+EER_SENSOR_PX = (4096, 4096)
 #: Room that stays free beyond what the session needs.
 RESERVE_BYTES = 500 * 10**6
 #: LZW takes so many times the entropy of Poisson counts; an event of an EER file so many bytes.
@@ -56,8 +58,8 @@ def estimate(
     else:
         per_px = config.image.frame_e_A2 * (config.image.pixel_size_A / shot.super_resolution) ** 2
         movie = (poisson_bytes(per_px) if config.kind == "tiff" else 1.0) * n_px * config.image.n_frames
-    per_movie = sum(expected_per_A2(one, 0.5 * (config.ice.min_A + config.ice.max_A)) for one in specimens)
-    per_movie *= ny * nx * config.image.pixel_size_A**2
+    looked_at = [planned.exposure for planned in plan[:N_LOOKED_AT]] if specimens else []
+    per_movie = sum(sum(expected_in(exposure, specimens)) for exposure in looked_at) / max(len(looked_at), 1)
     truth = 2 * sum(part.volume.data.nbytes for part in specimens) + len(plan) * 200_000
     cpu_s = SECONDS_PX * ny * nx * config.image.n_frames + SECONDS_PARTICLE * per_movie
     return Estimate(
@@ -103,16 +105,31 @@ def check_room(config: SessionConfig, needed: Estimate) -> None:
         )
 
 
-def remarks(config: SessionConfig) -> list[str]:
+def remarks(config: SessionConfig, plan: Sequence[Planned] = (), specimens: Sequence[Specimen] = ()) -> list[str]:
     """Return what is odd about a session, and allowed."""
     image, camera = config.image, camera_of(config)
     rate = image.frame_e_A2 * image.pixel_size_A**2 / image.frame_time_s
+    found = []
     if camera is not None and camera.counting and rate > MOST_E_PX_S:
-        return [
+        found.append(
             f"{rate:.0f} electrons a pixel and second are more than the camera {camera.name} can tell apart:"
             " it will lose many; set image.frame_time_s longer"
-        ]
-    return []
+        )
+    if config.kind == "eer" and tuple(image.shape_px) != EER_SENSOR_PX:
+        found.append(
+            f"EER files of {image.shape_px[1]} × {image.shape_px[0]} pixels are no camera's: RELION takes gain"
+            " references of 4096 × 4096 alone for them"
+        )
+    exposures = [one.exposure for one in plan[:N_LOOKED_AT] if not one.exposure.trouble.empty_hole]
+    n_each = [expected_in(exposure, specimens) for exposure in exposures] if specimens else []
+    for index, specimen in enumerate(specimens):
+        n_empty = sum(numbers[index] == 0.0 for numbers in n_each) if specimen.concentration_mg_mL else 0
+        if n_empty:
+            found.append(
+                f"in {n_empty} of the first {len(n_each)} movies the ice is too thin for '{specimen.name}'"
+                f" ({2.0 * specimen.radius_A:.0f} Å across): none of it is there; [ice] min_A and max_A say how thick"
+            )
+    return found
 
 
 def check_folders(config: SessionConfig, *, resume: bool) -> None:

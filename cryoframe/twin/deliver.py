@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from cryoframe.data.ids import digest_facts
+from cryoframe.errors import ConfigError
 from cryoframe.twin.clock import RealClock
 from cryoframe.twin.faults import Planned
 from cryoframe.twin.hiccups import Hiccups, hiccups_of
@@ -27,6 +28,42 @@ AT_ONCE = 1e6
 #: Exposures made ahead of their landing.
 SUPPLY_DEPTH = 8
 JOURNAL, HAPPENED = "landing.jsonl", "landing.json"
+#: How a live session was begun; not there for any other.
+LIVE = "live.json"
+
+
+def begun_live(truth: Path) -> float | None:
+    """Return the movies an hour that a live session was begun with; None where none was begun live."""
+    try:
+        return float(json.loads((truth / LIVE).read_text(encoding="utf-8"))["movies_per_hour"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_goes_on(truth: Path, *, live: bool, movies_per_hour: float | None) -> None:
+    """Refuse to go on with a landing in another way than it was begun.
+
+    A live session may be finished at once; one that lands at once cannot become live.
+
+    Raises
+    ------
+    ConfigError
+        Naming what differs.
+    """
+    if not live:
+        return
+    begun = begun_live(truth)
+    if begun is not None and movies_per_hour is not None and movies_per_hour != begun:
+        raise ConfigError(
+            f"this session was begun with --rate {begun:g}, and --rate {movies_per_hour:g} is given",
+            expected=f"--rate {begun:g}, or none",
+            remedy="Leave out --live and --rate to land what is left at once.",
+        )
+    if begun is None and (truth / JOURNAL).is_file():
+        raise ConfigError(
+            "this session was begun without --live, and its files have begun to land",
+            remedy="Leave out --live to go on, or give another --out and --truth.",
+        )
 
 
 def hiccups_asked(ready: Ready) -> Hiccups:
@@ -109,10 +146,13 @@ def land_live_session(
     landed: list[Arrival] = []
     supply = Ahead(_arrivals(ready, making, movies_per_hour, landed), depth=SUPPLY_DEPTH)
     hiccups, seed = hiccups_asked(ready), ready.config.seed
+    live = {"movies_per_hour": movies_per_hour}
+    (ready.config.truth / LIVE).write_text(json.dumps(live) + "\n", encoding="utf-8")
     fingerprint = digest_facts({"live": ready.config.name, "seed": seed, "rate": movies_per_hour})
     player = Player(ready.config.folder.absolute(), ready.config.truth / JOURNAL, fingerprint)
     try:
         report = land_live(supply, player, clock, hiccups=hiccups, seed=seed, stop=stop, said=said)
+        report.n_landed = sum(_is_whole(one, player, hiccups, seed) for one in landed)
         notes = [note["happened"] for note in player.journal.notes if "happened" in note]
     finally:
         supply.close()
@@ -122,6 +162,11 @@ def land_live_session(
     if report.finished:
         shutil.rmtree(ready.bench.staging, ignore_errors=True)
     return report, movies
+
+
+def _is_whole(one: Arrival, player: Player, hiccups: Hiccups, seed: int) -> bool:
+    steps = plan_landing([one], hiccups, seed, folders_stay=True).steps
+    return all(player.is_done(step) for step in steps)
 
 
 def _drawn_ahead(making: Iterator[tuple[Planned, Made]], n: int) -> Iterator[tuple[Planned, Made]]:

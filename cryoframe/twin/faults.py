@@ -49,6 +49,8 @@ class Fault:
     value_doc: str = ""
     least: float = 0.0
     largest: float = 1e6
+    #: The value with which it would be no fault at all.
+    idle: float = 0.0
     #: Where it is when nobody says where: from the middle of the session on, in one exposure in the middle, or in all.
     where: Literal["from_middle", "middle", "all"] = "middle"
 
@@ -77,8 +79,18 @@ def _shot(**by_name: Callable[[float, Shot], object]) -> Change:
     return change
 
 
-def _flip_gain(planned: Planned, value: float, _: SessionConfig) -> Planned:
-    return replace(planned, gain_flipped=bool(value))
+def _flip_gain(planned: Planned, *_: object) -> Planned:
+    return replace(planned, gain_flipped=True)
+
+
+def _lose_slit(planned: Planned, _: float, config: SessionConfig) -> Planned:
+    if config.microscope.slit_eV == 0.0:  # negative: a stage that says nothing of its slit
+        raise ConfigError(
+            f"slit_lost needs an energy slit, and the microscope '{config.microscope.preset}' has none",
+            remedy="Choose another [microscope] preset, or set its slit_eV.",
+        )
+    trouble = replace(planned.exposure.trouble, slit_lost=True)
+    return replace(planned, exposure=replace(planned.exposure, trouble=trouble))
 
 
 def _truncate(planned: Planned, value: float, _: SessionConfig) -> Planned:
@@ -109,33 +121,36 @@ def _block(value: float, exposure: Exposure) -> tuple[int, int, int, int]:
 
 _ALL: tuple[Fault, ...] = (
     Fault("gain_flipped", "camera", "The gain reference lies turned over its rows against the sensor.", _flip_gain,
-          where="from_middle", largest=1.0, value_doc="1"),
+          where="from_middle", least=1.0, largest=1.0),
     Fault("wrong_pixel_size", "statement", "Side-cars and headers state another pixel size than the true one.",
-          _shot(pixel_size_A=lambda v, s: s.pixel_size_A * v), 1.05, "stated over true", 0.1, 10.0, where="all"),
+          _shot(pixel_size_A=lambda v, s: s.pixel_size_A * v), 1.05, "stated over true", 0.1, 10.0, idle=1.0,
+          where="all"),
     Fault("wrong_dose", "statement", "Side-cars state another dose than the specimen got.",
-          _shot(dose_e_A2=lambda v, s: s.dose_e_A2 * v), 0.5, "stated over true", 0.01, 100.0, where="all"),
+          _shot(dose_e_A2=lambda v, s: s.dose_e_A2 * v), 0.5, "stated over true", 0.01, 100.0, idle=1.0, where="all"),
     Fault("beam_faded", "physics", "The beam gives another dose than was asked for and stated.",
-          _trouble(dose_factor=lambda v, _: v), 0.5, "true over stated", 0.01, 10.0, where="from_middle"),
+          _trouble(dose_factor=lambda v, _: v), 0.5, "true over stated", 0.01, 10.0, idle=1.0,
+          where="from_middle"),
     Fault("beam_tilt_swapped", "statement", "Side-cars state the image shifts of other places of the hole, so that"
-          " beam-tilt groups are mixed up.", _swap_groups, where="from_middle", largest=1.0, value_doc="1"),
+          " beam-tilt groups are mixed up.", _swap_groups, where="from_middle", least=1.0, largest=1.0),
     Fault("ice_ramp", "physics", "The ice is a steep wedge.",
           _exposure(ice_ramp=lambda v, e: (v, 0.5 * v)), 0.08, "Å per Å", 0.0, 0.3),
     Fault("stage_jump", "physics", "The stage jumps a third into the exposure.",
           _trouble(stage_jump_A=lambda v, _: v, stage_jump_frame=lambda _, e: max(1, e.n_frames // 3)), 60.0, "Å",
           0.0, 1e5),
-    Fault("truncated_file", "files", "The movie's file ends early.", _truncate, 0.6, "share that lands", 0.0, 1.0),
+    Fault("truncated_file", "files", "The movie's file ends early.", _truncate, 0.6, "share that lands", 0.01, 1.0,
+          idle=1.0),
     Fault("dead_block", "physics", "A block of the sensor gives nothing.",
           _trouble(dead_block_px=_block), 0.125, "edge, share of the sensor's", 0.0, 1.0, where="from_middle"),
     Fault("charging", "physics", "The specimen charges and pulls the image out of its middle as dose is given.",
           _trouble(charging_A3_e=lambda v, _: v), 0.5, "Å per e/Å²", 0.0, 100.0),
     Fault("empty_hole", "physics", "There is neither ice nor a particle in the hole.",
-          _trouble(empty_hole=lambda v, _: bool(v)), largest=1.0, value_doc="1"),
+          _trouble(empty_hole=lambda v, _: bool(v)), least=1.0, largest=1.0),
     Fault("crystalline_ice", "physics", "Part of the ice is crystalline.",
           _trouble(crystalline_ice_frac=lambda v, _: v), 0.5, "share of the field", 0.0, 1.0),
     Fault("defocus_drift", "physics", "Defocus drifts while the exposure lasts.",
           _trouble(defocus_drift_A=lambda v, _: v), 3000.0, "Å at the last frame against the first", -1e5, 1e5),
     Fault("slit_lost", "physics", "The energy slit is out, and says it is in.",
-          _trouble(slit_lost=lambda v, _: bool(v)), largest=1.0, value_doc="1", where="from_middle"),
+          _lose_slit, least=1.0, largest=1.0, where="from_middle"),
 )  # fmt: skip
 #: Every fault by name.
 CATALOGUE: Mapping[str, Fault] = MappingProxyType({fault.name: fault for fault in _ALL})
@@ -192,12 +207,17 @@ def _occurrence(asked: FaultAsked, n_movies: int) -> Occurrence:
             f"no fault is called '{asked.name}'{nearest(asked.name, CATALOGUE)}", expected=", ".join(CATALOGUE)
         )
     value = fault.value if asked.value is None else asked.value
-    if not (np.isfinite(value) and fault.least <= value <= fault.largest):
-        raise ConfigError(
-            f"fault {fault.name} has the value {value:g}",
-            expected=f"{fault.least:g} to {fault.largest:g}" + (f" ({fault.value_doc})" if fault.value_doc else ""),
-        )
+    if not (np.isfinite(value) and fault.least <= value <= fault.largest) or value == fault.idle:
+        raise ConfigError(f"fault {fault.name} has the value {value:g}", expected=_meant(fault))
     return Occurrence(fault, value, _numbers(asked, fault, n_movies))
+
+
+def _meant(fault: Fault) -> str:
+    if fault.least == fault.largest:
+        return f"{fault.least:g}, or no value at all"
+    inside = fault.least <= fault.idle <= fault.largest
+    none = f", not {fault.idle:g}, which is no fault" if inside else ""
+    return f"{fault.value_doc} from {fault.least:g} to {fault.largest:g}{none}"
 
 
 def _numbers(asked: FaultAsked, fault: Fault, n_movies: int) -> frozenset[int]:

@@ -175,7 +175,7 @@ def _explained(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise EnvironmentFault(
-                f"no space left for {path}", remedy="Free some and start again: it goes on where it stopped."
+                f"no space left for {path}", remedy="Free some; the same command with --resume goes on."
             ) from error
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise Refused(

@@ -108,5 +108,6 @@ class LandingJournal:
 
     def _full(self, why: str) -> EnvironmentFault:
         return EnvironmentFault(
-            f"journal {self.path} cannot be written ({why})", remedy="Free space and start again: it goes on."
+            f"journal {self.path} cannot be written ({why})",
+            remedy="Free some; the same command with --resume goes on.",
         )

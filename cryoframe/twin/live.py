@@ -113,6 +113,8 @@ class LiveReport:
     arrived: list[Arrived] = field(default_factory=list)
     #: Whether everything landed; False if it was stopped.
     finished: bool = False
+    #: Movies that are wholly there, those of before a stop included.
+    n_landed: int = 0
 
     @property
     def late(self) -> list[Arrived]:

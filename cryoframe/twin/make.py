@@ -18,6 +18,8 @@ from cryoframe.twin.workers import Bench, Made
 
 #: So many exposures are handed out ahead of the workers: they are made in order of acquisition, for who waits.
 AHEAD = 2
+#: What people are told when a session ends early.
+GOES_ON = "What is made is kept: the same command with --resume goes on."
 
 
 def finished(bench: Bench, planned: Planned) -> Made | None:
@@ -107,12 +109,14 @@ def _result(future: Future[Made]) -> Made:
         return future.result()
     except BrokenProcessPool as error:
         raise EnvironmentFault(
-            "a worker process was ended from outside", remedy="Look for too little memory; then --resume."
+            "a worker process was ended from outside", remedy=f"Look for too little memory. {GOES_ON}"
         ) from error
-    except CryoframeError:
+    except CryoframeError as error:
+        if error.kind == "environment":
+            error.remedy = f"{error.remedy} {GOES_ON}".strip()
         raise
     except OSError as error:
-        raise EnvironmentFault(f"{error.filename or 'disk'}: {error.strerror or error}", remedy="--resume.") from error
+        raise EnvironmentFault(f"{error.filename or 'disk'}: {error.strerror or error}", remedy=GOES_ON) from error
 
 
 def n_workers_default() -> int:

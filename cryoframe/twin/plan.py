@@ -19,9 +19,9 @@ from cryoframe.twin.faults import Planned, afflicted, occurrences
 from cryoframe.twin.session import Grid, SessionConfig
 from cryoframe.twin.shot import Shot
 
-#: Defoci are gone through in so many steps, hole by hole, as acquisition programs do.
+#: Defoci are gone through in so many steps, hole by hole, as acquisition programs do (assumed: seven of a list).
 DEFOCUS_STEPS = 7
-#: Time between two exposures beyond the exposure itself, of the clock that names files.
+#: Time between two exposures beyond the exposure itself, of the clock that names files (assumed).
 OVERHEAD_S = 6.0
 SENSOR_PIXEL_UM = 5.0
 
@@ -175,7 +175,8 @@ def _shot(
         magnification=config.microscope.magnification or _magnification(camera, exposure.pixel_size_A),
         camera=config.camera.preset or "camera",
         kind=config.kind,
-        slit_eV=config.microscope.slit_eV,
+        slit_eV=max(config.microscope.slit_eV, 0.0),
+        phase_plate=config.defocus.phase_shift_deg > 0.0,
         super_resolution=known.super_resolution,
     )
 

@@ -19,8 +19,8 @@ import numpy as np
 
 from cryoframe import __version__
 from cryoframe.data.ids import digest_facts, digest_file
-from cryoframe.data.twin import SimulatedMovie, Specimen
-from cryoframe.errors import ConfigError, ContractError, InvalidInput, StoreError
+from cryoframe.data.twin import Exposure, SimulatedMovie, Specimen
+from cryoframe.errors import ConfigError, ContractError, InvalidInput, StoreError, nearest
 from cryoframe.formats import mrc, products
 from cryoframe.kernel.context import StageContext
 from cryoframe.kernel.plugins import Plugins
@@ -33,13 +33,16 @@ from cryoframe.twin.landing import Arrival, plan_landing
 from cryoframe.twin.plan import Known, make_plan
 from cryoframe.twin.session import SessionConfig
 from cryoframe.twin.shot import Layout, Shot
-from cryoframe.twin.species import expected_per_A2, open_species
+from cryoframe.twin.species import check_ice, expected_per_A2, open_species, refusing, share_of_ice
 from cryoframe.twin.workers import HOOK, Bench, stage_params
 
 #: What a truth folder begins with: every setting, version and seed.
 MANIFEST = "session.json"
-#: The fullest exposure that is tried has so many standard deviations of its Poisson number more than the mean.
-N_SIGMA = 3.0
+#: The fullest exposure that is tried has so many standard deviations of its Poisson number more than the mean, and so
+#: much more on top: whether the last particles of a nearly jammed field find room is a matter of luck.
+N_SIGMA, HEADROOM = 3.0, 0.1
+#: Where particles fill less than this share of the ice, they find room in thin ice as in thick.
+SPARSE_FRAC = 0.1
 SERVICES = ("open_specimen", "write_movie", "write_reference")
 
 
@@ -67,19 +70,45 @@ def settled(config: SessionConfig, plugins: Plugins) -> tuple[SessionConfig, dic
     params_class = plugins.load(offer).params_class
     known = {field.name for field in dataclasses.fields(params_class)} if params_class else set()
     camera = config.camera.preset or ("falcon_4i" if config.kind == "eer" else "")
+    slit_eV = config.microscope.slit_eV if config.microscope.slit_eV >= 0.0 else None
     asked = {"microscope": config.microscope.preset, "camera": camera, "camera_seed": config.seed or None}
     for name in ("microscope", "camera"):
         if asked[name] and name not in known:
             raise ConfigError(f"[{name}] preset = '{asked[name]}', and the stage '{config.stage.use}' knows no such")
-    ours = {name: value for name, value in asked.items() if value and name in known}
+    ours: dict[str, Any] = {name: value for name, value in asked.items() if value and name in known}
+    ours |= {"slit_eV": slit_eV} if slit_eV is not None and "slit_eV" in known else {}
     params = ours | config.stage.params
     checked = stage_params(plugins, config.stage.use, params)
     named = {name: str(getattr(checked, name, asked[name] or "")) for name in ("microscope", "camera")}
+    _check_presets(named, presets_of(params_class))
     return replace(
         config,
-        microscope=replace(config.microscope, preset=named["microscope"]),
+        microscope=replace(config.microscope, preset=named["microscope"], slit_eV=_slit_eV(config, checked)),
         camera=replace(config.camera, preset=named["camera"]),
     ), params
+
+
+def presets_of(params_class: type | None) -> dict[str, dict[str, str]]:
+    """Return the presets a stage says it has, by the parameter that names one; empty where it says nothing."""
+    found = getattr(params_class, "presets", None)
+    return found() if callable(found) else {}
+
+
+def _check_presets(named: Mapping[str, str], known: Mapping[str, Mapping[str, str]]) -> None:
+    every = [name for names in known.values() for name in names]
+    for kind, name in named.items():
+        if name and kind in known and name not in known[kind]:
+            raise ConfigError(
+                f"no {kind} is called '{name}'{nearest(name, every)}",
+                expected="; ".join(f"{other}s: {', '.join(names)}" for other, names in known.items()),
+                remedy="--presets says what they are.",
+            )
+
+
+def _slit_eV(config: SessionConfig, params: object) -> float:
+    """Return the width of the slit that the stage simulates; what was asked for where it does not say."""
+    with refusing("[simulate]"):
+        return float(getattr(params, "slit_width_eV", config.microscope.slit_eV))
 
 
 def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: bool, dry: bool = False) -> Ready:
@@ -92,14 +121,17 @@ def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: 
     """
     check_folders(config, resume=resume or dry)
     config, params = settled(config, plugins)
-    plan = make_plan(config)  # what is wrong with it is said before models are opened, which takes its time
-    specimens = open_species(config, plugins)
-    check_room(config, estimate(config, plan, specimens, n_workers=n_workers))
-    plan = make_plan(config, _tried(config, params, specimens, plugins))
+    # What is wrong with anything but the specimens is said before models are opened, which takes its time.
+    plan = make_plan(config)
     _check_landing(config, plan)
+    _check_writers(plugins)
+    check_room(config, estimate(config, plan, (), n_workers=n_workers))
+    plan = make_plan(config, _tried(config, params, (), plugins))
+    specimens = open_species(config, plugins)
+    check_ice(plan, specimens)
     cost = estimate(config, plan, specimens, n_workers=n_workers)
     check_room(config, cost)
-    _check_writers(config, plugins)
+    _tried_full(config, params, specimens, plugins)
     staging = staging_of(config)
     places = tuple(config.truth.absolute() / "specimens" / f"{index:02d}" for index in range(len(specimens)))
     bench = Bench(
@@ -135,30 +167,50 @@ def layout_of(config: SessionConfig, first: Shot) -> Layout:
     return FlatLayout(config.name, first)
 
 
-def _tried(
-    config: SessionConfig, params: Mapping[str, Any], specimens: tuple[Specimen, ...], plugins: Plugins
-) -> Known:
-    """Ask the stage for the fullest exposure, whose frames nobody reads: what it refuses, it refuses now.
+def _first(config: SessionConfig) -> Exposure:
+    return make_plan(replace(config, n_movies=1, faults=()))[0].exposure
 
-    It is fuller than any of the session is likely to be: particles that hardly find room would else find none in some
-    exposure, hours later.
+
+def _tried_full(
+    config: SessionConfig, params: Mapping[str, Any], specimens: tuple[Specimen, ...], plugins: Plugins
+) -> None:
+    """Ask the stage for fuller exposures than any of the session is likely to be, in thick ice and in thin.
+
+    Particles that hardly find room would else find none in some exposure, hours later.
     """
-    exposure = make_plan(replace(config, n_movies=1, faults=()))[0].exposure
+    exposure = _first(config)
     ny, nx = exposure.shape_px
     mean = sum(expected_per_A2(one, config.ice.max_A) for one in specimens) * ny * nx * exposure.pixel_size_A**2
-    fuller = 1.0 + min(N_SIGMA / math.sqrt(max(mean, 1.0)), 1.0)
-    bare = replace(exposure, ice_thickness_A=config.ice.max_A, concentration_factor=fuller)
+    fuller = 1.0 + HEADROOM + min(N_SIGMA / math.sqrt(max(mean, 1.0)), 1.0)
+    dense = share_of_ice(specimens) * fuller > SPARSE_FRAC
+    for thickness_A in {config.ice.max_A, config.ice.min_A} if dense else {config.ice.max_A}:
+        full = replace(exposure, ice_thickness_A=thickness_A, concentration_factor=fuller)
+        try:
+            _tried(config, params, specimens, plugins, full)
+        except ConfigError as error:
+            if dense and "overlap" in f"{error.remedy} {error.expected}":
+                error.remedy = 'Lower concentration_mg_mL, or set [simulate] params = { overlap = "free" }.'
+            raise
+
+
+def _tried(
+    config: SessionConfig,
+    params: Mapping[str, Any],
+    specimens: tuple[Specimen, ...],
+    plugins: Plugins,
+    exposure: Exposure | None = None,
+) -> Known:
+    """Ask the stage for an exposure whose frames nobody reads: what it refuses, it refuses now."""
+    exposure = exposure or _first(config)
+    if not specimens:  # an empty hole needs none
+        exposure = replace(exposure, concentration_factor=0.0, trouble=replace(exposure.trouble, empty_hole=True))
     plugin = plugins.load(plugins.select(HOOK, config.stage.use))
     checked = stage_params(plugins, config.stage.use, params)
     with tempfile.TemporaryDirectory(prefix="cryoframe-simulate-") as folder:
-        ctx = StageContext(Path(folder), HOOK, bare.exposure_id, config.seed)
-        given = {"specimens": specimens, "exposure": bare, "params": checked, "ctx": ctx}
-        try:
+        ctx = StageContext(Path(folder), HOOK, exposure.exposure_id, config.seed)
+        given = {"specimens": specimens, "exposure": exposure, "params": checked, "ctx": ctx}
+        with refusing(f"the stage '{config.stage.use}' refuses"):
             movie = plugins.call(plugin, HOOK, given)
-        except InvalidInput as error:
-            raise ConfigError(
-                f"the stage '{config.stage.use}' refuses: {error.what}", expected=error.expected, remedy=error.remedy
-            ) from error
     if not isinstance(movie, SimulatedMovie):
         raise ContractError(f"{config.stage.use} made a {type(movie).__name__}", expected="a SimulatedMovie")
     if config.kind == "eer" and movie.events is None:
@@ -204,14 +256,13 @@ def take_charge(truth: Path) -> int:
     return descriptor
 
 
-def _check_writers(config: SessionConfig, plugins: Plugins) -> None:
+def _check_writers(plugins: Plugins) -> None:
     for hook in ("write_movie", "write_reference"):
         if not plugins.load_services(hook):
             raise ConfigError(
                 f"nothing installed implements {hook}",
                 remedy="; ".join(f"{offer.qualified}: {why}" for offer, why in plugins.refused.items()),
             )
-    del config
 
 
 def _begin(ready: Ready, plugins: Plugins, *, resume: bool) -> None:

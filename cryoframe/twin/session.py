@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from cryoframe.data.ids import digest_facts
 from cryoframe.data.twin import ViewPeak
 from cryoframe.data.typed import build, refuse_unknown
 from cryoframe.errors import ConfigError, InvalidInput
@@ -39,7 +38,7 @@ class Image:
     frame_time_s: float = 0.1
 
     def __post_init__(self) -> None:
-        check_bounds(self, pixel_size_A=(0.05, 20.0), n_frames=(1, 20_000), frame_time_s=(1e-4, 100.0))
+        check_bounds(self, pixel_size_A=(0.2, 20.0), n_frames=(1, 20_000), frame_time_s=(1e-4, 100.0))
         check_bounds(self, dose_e_A2=(0.0, MAX_DOSE_E_A2), dose_per_frame_e_A2=(0.0, MAX_DOSE_E_A2))
         if not all(64 <= edge <= 16_384 for edge in self.shape_px):
             raise InvalidInput(f"shape_px = {list(self.shape_px)} was set", expected="edges of 64 to 16384")
@@ -73,10 +72,11 @@ class Microscope:
     preset: str = ""
     #: 0 = what the pixel and the camera make it.
     magnification: int = 0
-    slit_eV: float = 10.0
+    #: Width of the energy slit, in the physics and in side-cars; 0 = no filter; negative = as the preset.
+    slit_eV: float = -1.0
 
     def __post_init__(self) -> None:
-        check_bounds(self, magnification=(0, 10_000_000), slit_eV=(0.0, 1000.0))
+        check_bounds(self, magnification=(0, 10_000_000), slit_eV=(-1.0, 1000.0))
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Grid:
     hole_spacing_um: float = 2.0
     #: Distance of the exposures of a hole from its centre.
     image_shift_um: float = 0.35
-    #: Beam tilt an image shift leaves behind.
+    #: Beam tilt an image shift leaves behind (assumed).
     beam_tilt_mrad_um: float = 0.4
     #: Deviation of where a hole is found, after the stage has moved.
     stage_error_um: float = 0.05
@@ -189,7 +189,8 @@ class Species:
         made = self.distractor in ("aggregate", "broken")
         if made == (self.file is not None):
             raise InvalidInput(
-                f"the specimen '{self.name}' has {'both' if made else 'neither'} a file {'and' if made else 'nor'}"
+                f"the specimen{self.name and ' '}{self.name and repr(self.name)} has {'both' if made else 'neither'} a"
+                f" file {'and' if made else 'nor'}"
                 " a species it is made of",
                 expected='file = "model.cif", or distractor = "aggregate" or "broken" with of = "its species"',
             )
@@ -197,7 +198,7 @@ class Species:
     @property
     def peaks(self) -> tuple[ViewPeak, ...]:
         """The preferred views."""
-        where = f"[[specimen]] {self.name}: views"
+        where = f"[[specimen]] {self.name}: views" if self.name else "[[specimen]] views"
         return tuple(build(ViewPeak, peak, where=where) for peak in self.views) or (ViewPeak(),)
 
 
@@ -258,12 +259,8 @@ class SessionConfig:
     @property
     def begin(self) -> datetime:
         """When the session begins."""
-        return datetime.fromisoformat(self.begin_utc).replace(tzinfo=UTC)
-
-    def digest(self) -> str:
-        """Return the key of everything that decides what the movies and the truth are; folders do not."""
-        facts = {name: str(value) for name, value in vars(self).items() if name not in ("folder", "truth", "landing")}
-        return digest_facts(facts)
+        begin = datetime.fromisoformat(self.begin_utc)
+        return begin.astimezone(UTC) if begin.tzinfo else begin.replace(tzinfo=UTC)
 
 
 SECTIONS = {
@@ -348,13 +345,21 @@ def _named(species: Sequence[Species], where: str) -> tuple[Species, ...]:
         if one.distractor in ("aggregate", "broken") and one.of not in [other.name for other in named if other.file]:
             raise ConfigError(
                 f"{where}: specimen '{one.name}' is made of '{one.of}', which is none with a file",
-                expected=f"of = one of {', '.join(other.name for other in named if other.file)}",
+                expected=f"of = one of {', '.join(files)}" if (files := [o.name for o in named if o.file]) else "",
+                remedy="" if files else 'Add a [[specimen]] with file = "…".',
+            )
+        if not _NAME.match(one.name):
+            raise ConfigError(
+                f"{where}: a specimen is called '{one.name}'",
+                expected="at most 64 letters, digits, _ . - (its map is called so)",
             )
     return tuple(named)
 
 
 def _name_of(one: Species) -> str:
-    return one.file.name.split(".")[0] if one.file else f"{one.of}_{one.distractor}"
+    if one.file is None:
+        return f"{one.of}_{one.distractor}"
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", one.file.name.split(".")[0])[:64]
 
 
 def _table(content: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics.bounds import check_bounds
+from cryoframe.numerics.camera_presets import cameras
+from cryoframe_simulate.microscopes import microscope_named, microscopes
 
 #: Optics that presets state; negative = as the preset.
 _OPTICS = {
@@ -142,3 +144,25 @@ class Params:
         check_bounds(self, **_OPTICS, **_SPECIMEN, **_MOTION, **_CAMERA)
         if self.overlap not in ("free", "none", "none_in_projection"):
             raise InvalidInput(f"overlap {self.overlap!r} was set", expected="free, none or none_in_projection")
+
+    @property
+    def slit_width_eV(self) -> float:
+        """Width of the energy slit as it stands; 0 = no filter. Side-cars state it."""
+        return self.slit_eV if self.slit_eV >= 0.0 else microscope_named(self.microscope).slit_eV
+
+    @staticmethod
+    def presets() -> dict[str, dict[str, str]]:
+        """Return what may be named, by the parameter that names it, each with a line for people who choose."""
+        return {
+            "microscope": {
+                one.name: f"{one.voltage_kV:g} kV, Cs {one.cs_mm:g} mm, source of {one.energy_fwhm_eV:g} eV, "
+                + (f"energy slit of {one.slit_eV:g} eV" if one.slit_eV else "no energy filter")
+                for one in microscopes().values()
+            },
+            "camera": {
+                one.name: f"{one.n_columns} × {one.n_rows} pixels, "
+                + (f"counts at {one.frame_rate_1_s:g} frames/s" if one.counting else "integrates")
+                + (", super-resolution" if one.super_resolution == 2 else "")
+                for one in cameras().values()
+            },
+        }

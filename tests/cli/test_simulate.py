@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import Cli
+from command_line import PROGRAM, Cli
 
 from cryoframe.formats import mrc
 
@@ -77,6 +80,14 @@ def test_the_catalogue__lists_every_fault(cli: Cli) -> None:
         (["--movies", "-1"], "n_movies = -1"),
         (["--set", "image.shape_px=[16384, 16384]", "--set", "image.n_frames=400", "--movies", "90000"], "GB free"),
         (["--live", "--speed", "0"], "--speed is 0"),
+        (["--rate", "500"], "--rate is given without --live"),
+        (["--workers", "0"], "0 workers"),
+        (["--fault", "gain_flipped=0"], "1, or no value at all"),
+        (["--fault", "truncated_file=1"], "not 1, which is no fault"),
+        (["--fault", "truncated_file=0"], "from 0.01 to 1"),
+        (["--set", "session.name.first=1", "--set", "session.name.first.second=1"], "a table, which has keys"),
+        (["--set", "ice.min_A=20", "--set", "ice.max_A=30", "--set", "ice.rim_extra_A=0"], "is too thin for 'thing'"),
+        (["--set", "microscope.slit_eV=0.0", "--fault", "slit_lost"], "slit_lost needs an energy slit"),
         (["--picture", "nowhere/p.png"], "there is no folder"),
         (["--set", "landing.rates={stalled=2.0}"], "stalled = 2.0"),
         (["--set", "landing.rates={moved_folder=1.0}", "--layout", "flat"], "a sub-folder"),
@@ -97,15 +108,73 @@ def test_nothing_named_or_too_much__is_an_error(cli: Cli, tmp_path: Path) -> Non
     assert "nothing to simulate is named" in cli("simulate").stderr
     (tmp_path / "a.toml").touch()
     assert "a session and models" in cli("simulate", "a.toml", "b.cif").stderr
-    assert "a.toml" in cli("simulate", "a.toml", "--dry-run").stderr or cli("simulate", "a.toml").returncode == 2
+    empty = cli("simulate", "a.toml", "--dry-run")
+    assert empty.returncode == 2
+    assert "the session has no specimen" in empty.stderr
 
 
-def test_an_unknown_preset__is_refused_with_the_nearest(cli: Cli, tmp_path: Path, repository: Path) -> None:
-    model = repository / "cryoframe" / "cli" / "demo_data" / "5a1a.cif.gz"
-    done = cli("simulate", model, "--preset", "krios_g33", "--set", "image.pixel_size_A=6.0", "--out", "out")
+@pytest.mark.parametrize(("named", "meant"), [("krios_g33", "krios_g3"), ("falcon4i", "falcon_4i")])
+def test_an_unknown_preset__is_refused_with_the_nearest_before_models_are_opened(
+    cli: Cli, tmp_path: Path, named: str, meant: str
+) -> None:
+    done = cli("simulate", "absent.cif", "--preset", named, "--out", "out")
     assert done.returncode == 2
-    assert "did you mean 'krios_g3'" in done.stderr
+    assert f"did you mean '{meant}'" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--set", "image.shape_px=[9000, 9000]"], "9000 × 9000 pixels was asked for from camera k3"),
+        (["--set", "image.frame_time_s=0.001", "--set", "image.dose_per_frame_e_A2=9.0"], "counts next to nothing"),
+        (["--set", "landing.rate={stalled=0.5}"], "did you mean 'rates'"),
+    ],
+)
+def test_what_the_stage_or_the_landing_refuses__is_said_before_models_are_opened(
+    cli: Cli, words: list[str], expected: str
+) -> None:
+    done = cli("simulate", "absent.cif", "--out", "out", "--movies", "1", *words)
+    assert done.returncode == 2
+    assert expected in done.stderr
+
+
+def test_the_presets__are_listed_with_what_they_are(cli: Cli) -> None:
+    rows = {row["name"]: row for row in json.loads(cli("simulate", "--presets", "--json").stdout)}
+    assert rows["glacios_200"]["kind"] == "microscope"
+    assert "no energy filter" in rows["glacios_200"]["what"]
+    assert rows["falcon_4i"]["kind"] == "camera"
+
+
+@pytest.mark.parametrize("text", ['session = "a"', "camera = 3", "fault = 3", '[session]\nplugin_files = "a.py"'])
+def test_a_section_that_is_no_table__is_an_error_and_no_traceback(cli: Cli, tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.toml").write_text(text, encoding="utf-8")
+    words = ["--movies", "1", "--preset", "k3", "--fault", "stage_jump", "--plugin-file", "b.py"]
+    done = cli("simulate", "a.toml", *words)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_holds_no_molecule__is_a_mistake_of_the_users(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "far.pdb").write_text(
+        "ATOM      1  CA  ALA A   1         nan     nan     nan  1.00  0.00           C\n"
+    )
+    done = cli("simulate", "far.pdb", "--out", "out", "--movies", "1", "--set", "image.shape_px=[256, 256]")
+    assert done.returncode == 2, done.stderr
+    assert "far" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_picture__is_drawn_of_a_session_without_particles(cli: Cli, models: list[str | Path], tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(
+        '[session]\nlayout = "flat"\nn_movies = 1\nplugin_files = ["quick_stage.py"]\n[simulate]\nuse = "quick_stage"\n'
+        '[[specimen]]\nfile = "thing.quick"\ndistractor = "contamination"\n[image]\nshape_px = [64, 96]\n'
+        "n_frames = 5\npixel_size_A = 4.0\n",
+        encoding="utf-8",
+    )
+    done = cli("simulate", "s.toml", "--workers", "1", "--quiet", "--picture", "p.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "p.png").stat().st_size > 1000
 
 
 def test_a_session_that_is_done__is_not_written_over_but_resumed(
@@ -149,6 +218,44 @@ def test_live__lands_in_its_own_time_with_what_may_happen_on_the_way(
     assert not list((tmp_path / "out").rglob("Data/*.xml"))
     faults = json.loads((tmp_path / "truth" / "faults.json").read_text())
     assert {one["kind"] for one in faults["landing"]} == {"missing_side_car"}
+
+
+def test_a_live_session_that_is_stopped__says_so_and_is_finished_at_once(
+    cli: Cli, models: list[str | Path], tmp_path: Path
+) -> None:
+    words = [*models, "--movies", "3", "--layout", "flat", "--out", "out", "--truth", "truth"]
+    live = subprocess.Popen(
+        [PROGRAM, *map(str, words), "--live", "--rate", "60"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 60.0
+    while not list((tmp_path / "out").glob("*.tiff")) and time.monotonic() < until:
+        time.sleep(0.1)
+    live.send_signal(signal.SIGINT)
+    _, said = live.communicate(timeout=60)
+    assert live.returncode == 130, said
+    assert "1 of 3 movies have landed" in said
+    assert "--resume" in said
+    other = cli(*words, "--resume", "--live", "--rate", "500")
+    assert other.returncode == 2
+    assert "was begun with --rate 60" in other.stderr
+    done = cli(*words, "--resume", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_landed"] == 3
+    assert len(list((tmp_path / "out").rglob("*.tiff"))) >= 3
+    assert (tmp_path / "truth" / "particles.star").is_file()
+
+
+def test_a_session_that_landed_at_once__does_not_become_live(
+    cli: Cli, models: list[str | Path], tmp_path: Path
+) -> None:
+    words = [*models, "--movies", "1", "--out", "out", "--truth", "truth", "--quiet"]
+    assert cli(*words).returncode == 0
+    done = cli(*words, "--resume", "--live")
+    assert done.returncode == 2
+    assert "was begun without --live" in done.stderr
 
 
 def test_score__refuses_what_is_no_truth_and_what_says_nothing(

@@ -86,7 +86,7 @@ def simulate_movies(
         optics, source=frames,
     )
     truth = ExposureTruth(
-        exposure, optics, particles(exposure, specimens, params.n, ctx), motion(exposure, ctx),
+        exposure, optics, particles(exposure, specimens, params.n if specimens else 0, ctx), motion(exposure, ctx),
         np.full((2, 2), exposure.ice_thickness_A, np.float32), np.zeros((2, 2), np.float32), 500.0, 0.8, 4.0, 4.0,
         seed=ctx.seed,
     )

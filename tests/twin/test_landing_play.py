@@ -163,7 +163,7 @@ def test_a_full_disk__is_said_and_gone_on_from_at_every_write(
     while not finished():
         assert len(said) <= len(landing.steps)
     assert len(said) > 10
-    assert all("no space left" in text and "goes on where it stopped" in text for text in said)
+    assert all("no space left" in text and "--resume" in text for text in said)
     assert files(root) == expected(made)
 
 
