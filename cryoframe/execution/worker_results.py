@@ -167,7 +167,7 @@ def _different(name: str, ids: Sequence[int], x_A: NDArray[np.float64], y_A: NDA
 
 
 def _apart(x_A: NDArray[np.float64], y_A: NDArray[np.float64], distance_A: float) -> None:
-    """Refuse picks nearer than the plugin's own parameters promise: sorted by x, each is compared with its followers."""
+    """Refuse picks nearer than the picker promises: sorted by x, each is compared with its followers."""
     import numpy as np
 
     order = np.argsort(x_A, kind="stable")

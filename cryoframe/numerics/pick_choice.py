@@ -19,6 +19,8 @@ from cryoframe.numerics.spectrum import robust_scale
 CANDIDATE_SD = 3.5
 #: Positions `(m, 2)` and scores `(m,)`.
 Peaks = tuple[Reals, Reals]
+#: Least distance of two picks unless another is stated, in diameters.
+DISTANCE_DIAMETERS = 0.6
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
@@ -51,8 +53,8 @@ class Search:
     junk_sd: float = 5.0
 
     def apart_px(self, canvas: Canvas) -> float:
-        """Least distance of two picks in pixels of the small image; 0.6 diameters unless stated."""
-        return (self.distance_A or 0.6 * self.diameter_A) / canvas.pixel_A
+        """Least distance of two picks in pixels of the small image, the smaller side; 0.6 diameters unless stated."""
+        return (self.distance_A or DISTANCE_DIAMETERS * self.diameter_A) / float(canvas.step_A.min())
 
 
 def choose(

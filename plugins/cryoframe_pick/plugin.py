@@ -9,6 +9,7 @@ import numpy as np
 from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
 from cryoframe.numerics import blob
 from cryoframe.numerics.bounds import check_bounds, check_order
+from cryoframe.numerics.pick_choice import DISTANCE_DIAMETERS
 from cryoframe_pick.settings import check, transfer_of
 
 
@@ -41,6 +42,11 @@ class Params:
         )
         check_order(self, "inner_diameter_A", "diameter_A")
 
+    @property
+    def least_distance_A(self) -> float:
+        """Distance that two picks of a micrograph are held to, by the kernel as well."""
+        return self.min_distance_A or DISTANCE_DIAMETERS * self.diameter_A
+
 
 @hookimpl
 def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
@@ -52,7 +58,7 @@ def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: Sta
         inner_diameter_A=params.inner_diameter_A,
         scales=tuple(float(scale) for scale in np.linspace(1.0, params.smallest_scale, params.n_scales)),
         threshold=params.threshold,
-        distance_A=params.min_distance_A,
+        distance_A=params.least_distance_A,
         false_frac=params.false_frac,
         junk_sd=params.junk_sd,
     )

@@ -16,7 +16,7 @@ from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
 from cryoframe.errors import ConfigError, InvalidInput
 from cryoframe.formats import mrc
 from cryoframe.numerics.bounds import check_bounds
-from cryoframe.numerics.pick_choice import Search
+from cryoframe.numerics.pick_choice import DISTANCE_DIAMETERS, Search
 from cryoframe.numerics.template_search import FoundViews, Reference, find_views
 from cryoframe_pick.settings import check
 
@@ -61,6 +61,11 @@ class Params:
         if self.kind not in ("map", "averages"):
             raise InvalidInput(f"kind {self.kind!r} was set", expected="map or averages")
 
+    @property
+    def least_distance_A(self) -> float:
+        """Distance that two picks of a micrograph are held to, by the kernel as well."""
+        return self.min_distance_A or DISTANCE_DIAMETERS * self.diameter_A
+
 
 @hookimpl
 def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
@@ -72,7 +77,7 @@ def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: Sta
         diameter_A=params.diameter_A,
         scales=(0.9,),
         threshold=params.threshold,
-        distance_A=params.min_distance_A,
+        distance_A=params.least_distance_A,
         false_frac=params.false_frac,
         junk_sd=params.junk_sd,
     )

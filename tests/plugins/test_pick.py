@@ -207,3 +207,18 @@ def test_impossible_requests__are_refused_with_a_remedy(tmp_path):
         pick(Micrograph("m", data, 1.5), FIT, tmp_path, n_scales=0)
     with pytest.raises(InvalidInput, match="at least"):
         pick(Micrograph("m", data, 0.5), FIT, tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(700, 640), (701, 633)])
+@pytest.mark.parametrize("stated_A", [0.0, 150.0])
+def test_picks__keep_the_distance_that_the_kernel_holds_them_to(shape, stated_A, tmp_path):
+    params = Params(diameter_A=120.0, min_distance_A=stated_A, threshold=1.5, false_frac=1.0)
+    assert params.least_distance_A == (stated_A or 72.0)
+    data = simulated(grid_positions(), n=shape)
+    found, _ = pick(
+        Micrograph("m", data, 2.0), FIT, tmp_path, diameter_A=120.0, min_distance_A=stated_A, threshold=1.5,
+        false_frac=1.0,
+    )  # fmt: skip
+    gaps = np.hypot(*(found[:, None] - found[None]).transpose(2, 0, 1))[np.triu_indices(len(found), 1)]
+    assert len(found) > 15
+    assert gaps.min() >= params.least_distance_A * (1 - 1e-4)
