@@ -27,16 +27,12 @@ F32 = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
 
 
-class Settings(Protocol):
-    """What a refiner's own settings must hold."""
+class Extent(Protocol):
+    """What settings must hold for the extent of particles and of their search."""
 
     @property
     def symmetry(self) -> str:
         """Point group; empty = that of the reference."""
-
-    @property
-    def initial_low_pass_A(self) -> float:
-        """What the reference is low-passed to."""
 
     @property
     def particle_diameter_A(self) -> float:
@@ -45,6 +41,14 @@ class Settings(Protocol):
     @property
     def offset_range_A(self) -> float:
         """How far from the box centre a particle may lie; 0 = 20 % of the box."""
+
+
+class Settings(Extent, Protocol):
+    """What a refiner's own settings must hold."""
+
+    @property
+    def initial_low_pass_A(self) -> float:
+        """What the reference is low-passed to."""
 
     @property
     def coarse_step_deg(self) -> float:
@@ -90,7 +94,7 @@ def refine(
     stack, not_finite = stack.finite_by_identity()
     if not_finite:
         ctx.drop(not_finite, "its image holds values that are not finite numbers")
-    geometry = _geometry(stack, reference, mask, params)
+    geometry = geometry_of(stack, reference, mask, params)
     diameter_A = params.particle_diameter_A or 0.85 * geometry.box_px * geometry.pixel_size_A
     check_halves(stack, diameter_A)
     halves = _halves(stack, reference, geometry, params)
@@ -164,7 +168,8 @@ def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int)
     ctx.report(base + n_done, total, message)
 
 
-def _geometry(stack: ParticleStack, reference: Volume, mask: Mask | None, params: Settings) -> Geometry:
+def geometry_of(stack: ParticleStack, reference: Volume, mask: Mask | None, params: Extent) -> Geometry:
+    """Masks, symmetry and sampling of a stack and its settings."""
     n = int(stack.images.shape[-1])
     group = params.symmetry or reference.symmetry
     pixel = stack.pixel_size_A
@@ -202,11 +207,12 @@ def _halves(stack: ParticleStack, reference: Volume, geometry: Geometry, params:
             )
         images = np.asarray(stack.images[rows], dtype=np.float32)
         groups = np.asarray(particles.column("optics_group"))[rows].astype(str)
-        halves.append(Half(images, _ctfs(stack, rows), groups, start))
+        halves.append(Half(images, ctfs_of(stack, rows), groups, start))
     return halves
 
 
-def _ctfs(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> F32:
+def ctfs_of(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> F32:
+    """CTFs `(m, n, n//2 + 1)` of some particles."""
     n = int(stack.images.shape[-1])
     optics = {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics}
     names = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")

@@ -64,17 +64,19 @@ class Half:
     noise_power: Array | None = None
 
 
-def search(
-    half: Half, geometry: Geometry, plan: Plan, on_batch: Callable[[int], None]
-) -> tuple[Half, insertion.Accumulator]:
-    """Find the poses of the half-set against its own map, and sum its images at them.
+@dataclass(frozen=True)
+class Seen:
+    """Candidate poses of images against one map, with the transforms and the noise they were scored with."""
 
-    Returns
-    -------
-    The half-set with new poses, and the sums of its reconstruction.
-    """
+    candidates: pose_search.Poses
+    images_ft: Array
+    noise_power: Array
+
+
+def look(half: Half, geometry: Geometry, plan: Plan, on_batch: Callable[[int], None]) -> Seen:
+    """Score candidate poses of the images against their map, level by level."""
     first = half.poses is None
-    images_ft = _transforms(half, geometry)
+    images_ft = transforms(half, geometry)
     noise = half.noise_power
     if noise is None:
         noise = residuals.group_spectra(residuals.power_by_ring(images_ft), half.groups)
@@ -94,22 +96,35 @@ def search(
             shifts_px=pose_search.shift_grid(level.shift_step_px, level.shift_step_px),
             n_keep=level.n_keep,
         )
+    return Seen(candidates, images_ft, noise)
+
+
+def search(
+    half: Half, geometry: Geometry, plan: Plan, on_batch: Callable[[int], None]
+) -> tuple[Half, insertion.Accumulator]:
+    """Find the poses of the half-set against its own map, and sum its images at them.
+
+    Returns
+    -------
+    The half-set with new poses, and the sums of its reconstruction.
+    """
+    seen = look(half, geometry, plan, on_batch)
     # Scores of a map of unknown scale are no likelihoods: only the best counts.
     poses = (
-        pose_posterior.best_pose(candidates)
-        if first
-        else pose_posterior.posterior_mean(candidates, evidence_frac=geometry.mask_frac)
+        pose_posterior.best_pose(seen.candidates)
+        if half.poses is None
+        else pose_posterior.posterior_mean(seen.candidates, evidence_frac=geometry.mask_frac)
     )
-    found = replace(half, poses=poses, noise_power=noise)
+    found = replace(half, poses=poses, noise_power=seen.noise_power)
     sums = insertion.empty_accumulator(geometry.box_px)
     reconstruction.accumulate(
         sums,
-        images_ft,
+        seen.images_ft,
         poses.rotations,
         poses.shifts_px,
         ctfs=half.ctfs,
         operators=geometry.operators,
-        noise_power=noise,
+        noise_power=seen.noise_power,
     )
     return found, sums
 
@@ -121,7 +136,7 @@ def update(half: Half, geometry: Geometry, volume: Array) -> Half:
     reference = volume * geometry.volume_mask
     power = residuals.residual_power(
         projection.prepare_volume(reference),
-        _transforms(half, geometry),
+        transforms(half, geometry),
         half.poses.rotations,
         half.poses.shifts_px,
         ctfs=half.ctfs,
@@ -129,7 +144,8 @@ def update(half: Half, geometry: Geometry, volume: Array) -> Half:
     return replace(half, reference=reference, noise_power=residuals.group_spectra(power, half.groups))
 
 
-def _transforms(half: Half, geometry: Geometry) -> Array:
+def transforms(half: Half, geometry: Geometry) -> Array:
+    """Transforms of the images, masked where the particles are once poses are known."""
     if half.poses is None:
         return np.asarray(fft2_centred(half.images), dtype=np.complex64)
     return pose_posterior.masked_transforms(half.images, half.poses.shifts_px, geometry.image_mask)

@@ -14,4 +14,5 @@ test_make_initial_volume_ab_initio = conformance(
 test_make_initial_volume_from_map = conformance("from_map", "make_initial_volume")
 test_make_initial_volume_from_model = conformance("from_model", "make_initial_volume")
 test_refine_3d_gold = conformance("gold", "refine_3d")
+test_classify_3d_em = conformance("em", "classify_3d")
 test_refine_3d_nonuniform = conformance("nonuniform", "refine_3d")

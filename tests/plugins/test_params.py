@@ -12,8 +12,8 @@ from cryoframe.errors import InvalidInput
 
 SHIPPED = (
     "cryoframe_classify.plugin", "cryoframe_ctf.plugin", "cryoframe_ctf.profile", "cryoframe_extract.plugin",
-    "cryoframe_finish.mask",
-    "cryoframe_finish.local_resolution", "cryoframe_refine.nonuniform",
+    "cryoframe_finish.local_resolution", "cryoframe_finish.mask", "cryoframe_refine.classes",
+    "cryoframe_refine.nonuniform",
     "cryoframe_finish.postprocess", "cryoframe_initial.from_map", "cryoframe_model.seed", "cryoframe_motion.plugin",
     "cryoframe_pick.plugin", "cryoframe_refine.plugin", "cryoframe_simulate.params",
 )  # fmt: skip

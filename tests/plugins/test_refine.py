@@ -29,7 +29,7 @@ def test_published_poses__give_the_published_half_map_resolution_and_hand(shared
     n, pixel = stack.images.shape[-1], stack.pixel_size_A
     matrices, shifts_A = betagal.poses_of(stack)
     half_of = stack.particles.column("half")
-    ctfs = engine._ctfs(stack, np.arange(len(half_of)))
+    ctfs = engine.ctfs_of(stack, np.arange(len(half_of)))
     halves = [
         reconstruction.reconstruct(
             np.asarray(stack.images)[half_of == number],

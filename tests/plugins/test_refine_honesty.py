@@ -158,9 +158,7 @@ def test_octahedral_reconstruction_of_n__is_as_good_as_one_without_symmetry_of_2
     )
     curves = [fsc.fsc_curve(volume, truth.data, pixel_size_A=phantoms.PIXEL_A).fsc[2:14] for volume in maps]
     means = [float(curve.mean()) for curve in curves]
-    say(
-        f"mean FSC with the truth: O from {n} images {means[0]:.3f}, C1 from {24 * n} {means[1]:.3f}, from {n} {means[2]:.3f}"
-    )
+    say(f"mean FSC with the truth: O, {n} images {means[0]:.3f}; C1, {24 * n} {means[1]:.3f}, {n} {means[2]:.3f}")
     # Shells of an O map hold 24 times fewer independent values, some 4 to 60: curves scatter by about 0.1.
     assert np.abs(curves[0] - curves[1]).max() < 0.3
     assert means[2] < means[1] - 2 * 0.06
