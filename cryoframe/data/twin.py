@@ -168,7 +168,7 @@ class ExposureTruth:
         `(gy, gx)` at the middles of squares of `grid_A` from the field's corner: thickness along the beam; 1 where the
         support film is, 2 where ice is crystalline, 3 where crystals lie on it, 0 elsewhere (float32 for maps' sake).
     zero_loss_frac
-        Mean share of the electrons that lose no energy in the ice.
+        Mean share of the electrons that lose no energy in ice and carbon.
     incident_e_px, recorded_e_px
         Electrons on the specimen, and events or electrons the camera records (raw frames times the gain), per physical
         pixel and frame.

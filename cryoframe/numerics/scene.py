@@ -20,8 +20,8 @@ from cryoframe.numerics.camera_faults import Defects, Pedestal
 from cryoframe.numerics.camera_presets import Camera
 from cryoframe.numerics.detector import CoincidenceCurve
 from cryoframe.numerics.field import StageTilt, beam_path_A
-from cryoframe.numerics.ice import IceFilm, beam_fractions
-from cryoframe.numerics.lens import Lens
+from cryoframe.numerics.ice import AMORPHOUS_CARBON, IceFilm, beam_fractions, zero_loss_frac
+from cryoframe.numerics.lens import Lens, phase_per_potential_A
 from cryoframe.numerics.motion_model import Motion
 from cryoframe.numerics.scene_checks import check_scene
 from cryoframe.numerics.scene_grid import lattice_px, on_pixels
@@ -77,7 +77,7 @@ class ParticleGroup:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Energy loss in the ice, and what becomes of the electrons that suffered it.
+    """Energy loss in ice and support, and what becomes of the electrons that suffered it.
 
     Parameters
     ----------
@@ -89,12 +89,16 @@ class Loss:
         Of scattering outside the objective aperture.
     sigma_A
         Their contrast is blurred by a Gaussian of this standard deviation, :func:`exposure.delocalised`.
+    support_mean_free_path_A
+        Of energy loss in the support, :func:`cryoframe.numerics.ice.carbon_mean_free_path_A`. What the support
+        scatters outside the aperture is left out.
     """
 
     mean_free_path_A: float = 3950.0
     passed_frac: float = 0.0
     aperture_mean_free_path_A: float = math.inf
     sigma_A: float = 20.0
+    support_mean_free_path_A: float = 1870.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ class Scene:
         middle, neither damaged nor changed by the beam; it moves with the specimen.
     ice_amount
         `(ny, nx)` factor on the power of the ice's noise, 0 where there is none; 1 where omitted.
+    support_path_A
+        `(ny, nx)` thickness of carbon along the beam, whose mean potential is part of `support`; 0 where omitted.
     motion
         Of the specimen; its edges are those of the scene.
     stage_jump_A, stage_jump_frame
@@ -205,6 +211,7 @@ class Scene:
     particles: tuple[ParticleGroup, ...] = ()
     support: F32 | None = None
     ice_amount: F32 | None = None
+    support_path_A: F32 | None = None
     motion: Motion | None = None
     stage_jump_A: tuple[float, float] = (0.0, 0.0)
     stage_jump_frame: int = 0
@@ -243,7 +250,22 @@ class Scene:
             passed_loss_frac=self.loss.passed_frac,
             aperture_mean_free_path_A=self.loss.aperture_mean_free_path_A,
         )
-        return on_pixels(elastic, self.shape), on_pixels(lossy, self.shape)
+        unlost, lost = on_pixels(elastic, self.shape), on_pixels(lossy, self.shape)
+        if self.support_path_A is not None:
+            left = zero_loss_frac(self.support_path_A, self.loss.support_mean_free_path_A).astype(np.float32)
+            lost += np.float32(self.loss.passed_frac) * unlost * (np.float32(1.0) - left)
+            unlost *= left
+        return unlost, lost
+
+    def counted_twice(self) -> F32 | None:
+        """What the amplitude contrast of the carbon's mean takes of the beam, 2·γλ·w·V̄·t `(ny, nx)`; None = nothing.
+
+        Amplitude contrast at zero frequency stands for energy loss, which :meth:`shares` states: an image gets it back.
+        """
+        if self.support_path_A is None or not self.effects.inelastic:
+            return None
+        phase = phase_per_potential_A(self.lens.voltage_kV) * AMORPHOUS_CARBON.mean_potential_1_A2
+        return np.float32(2.0 * phase * self.lens.amplitude_contrast) * self.support_path_A
 
     def beam_path_A(self, shape: tuple[int, int]) -> Reals:
         """Thickness of the ice along the beam at the :func:`scene_grid.lattice_px` of the first `shape` pixels."""

@@ -100,7 +100,8 @@ def _check_sensor(scene: Scene) -> None:
 
 def _check_beam(scene: Scene) -> None:
     loss = scene.loss
-    if not (loss.mean_free_path_A > 0.0 and loss.aperture_mean_free_path_A > 0.0 and 0.0 <= loss.sigma_A < math.inf):
+    free_A = min(loss.mean_free_path_A, loss.support_mean_free_path_A)
+    if not (free_A > 0.0 and loss.aperture_mean_free_path_A > 0.0 and 0.0 <= loss.sigma_A < math.inf):
         raise InvalidInput(f"{loss} was asked for", expected="mean free paths above 0 Å, a width of 0 Å or more")
     if not 0.0 <= loss.passed_frac <= 1.0:
         raise InvalidInput(f"a share of {loss.passed_frac} of losses was asked for", expected="a fraction, 0 to 1")
@@ -113,11 +114,14 @@ def _check_beam(scene: Scene) -> None:
 def _check_specimen(scene: Scene) -> None:
     if not abs(scene.stage.tilt_deg) < 80.0:
         raise InvalidInput(f"a stage tilt of {scene.stage.tilt_deg}° was asked for", expected="less than 80°")
-    for what, array in (("support", scene.support), ("ice_amount", scene.ice_amount)):
+    maps = ("support", "ice_amount", "support_path_A")
+    for what, array in ((name, getattr(scene, name)) for name in maps):
         if array is not None and (array.shape != scene.shape or not np.all(np.isfinite(array))):
             raise InvalidInput(f"{what} of shape {array.shape} was given", expected=f"{scene.shape}, finite numbers")
     if scene.ice_amount is not None and float(scene.ice_amount.min()) < 0.0:
         raise InvalidInput("ice_amount is negative somewhere", expected="factors of 0 or more")
+    if scene.support_path_A is not None and float(scene.support_path_A.min()) < 0.0:
+        raise InvalidInput("support_path_A is negative somewhere", expected="thicknesses of 0 Å or more")
     for group in scene.particles:
         places = np.stack([group.x_A, group.y_A, group.z_A])
         if not np.all(np.isfinite(places)) or not group.parts:

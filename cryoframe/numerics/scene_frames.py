@@ -95,6 +95,8 @@ class SceneFrames:
             contrast = self._grid.crop(self._contrast.contrast(index))
             electrons = float(self.scene.incident_e_px()[index]) * self.scene.sensor.camera.detection_frac
             image: F32 = contrast + np.float32(1.0)
+            if self._counted_twice is not None:
+                image += self._counted_twice
             image *= self._passed[0]
             image *= np.float32(electrons)
             return np.maximum(image, np.float32(0.0), out=image)
@@ -133,6 +135,10 @@ class SceneFrames:
         unlost = float(elastic.mean(dtype=np.float64))
         passed: F32 = np.add(elastic, lossy, out=elastic)
         return passed, unlost / max(float(passed.mean(dtype=np.float64)), 1e-30)
+
+    @cached_property
+    def _counted_twice(self) -> F32 | None:
+        return self.scene.counted_twice()
 
     @cached_property
     def _sensitivity(self) -> F32 | None:

@@ -14,7 +14,7 @@ from cryoframe.numerics.aberrations import Aberrations
 from cryoframe.numerics.camera_faults import Defects, Pedestal, draw_defects, gain_reference
 from cryoframe.numerics.camera_presets import Camera, cameras
 from cryoframe.numerics.detector import CoincidenceCurve, coincidence_curve
-from cryoframe.numerics.ice import inelastic_mean_free_path_A
+from cryoframe.numerics.ice import carbon_mean_free_path_A, inelastic_mean_free_path_A
 from cryoframe.numerics.lens import Lens
 from cryoframe.numerics.scene import Loss, Sensor
 from cryoframe_simulate.admission import detected_rate
@@ -119,6 +119,7 @@ def loss_of(exposure: Exposure, microscope: Microscope) -> Loss:
     lost = exposure.trouble.slit_lost
     return Loss(
         mean_free_path_A=inelastic_mean_free_path_A(microscope.voltage_kV),
+        support_mean_free_path_A=carbon_mean_free_path_A(microscope.voltage_kV),
         passed_frac=1.0 if lost else passed_loss_frac(microscope.slit_eV),
         aperture_mean_free_path_A=_APERTURE_MEAN_FREE_PATH_A if microscope.aperture_mrad > 0.0 else math.inf,
     )

@@ -71,6 +71,7 @@ def simulate_movies(
         particles=groups_of(specimens, sample, params),
         support=surroundings.potential,
         ice_amount=surroundings.ice_amount,
+        support_path_A=surroundings.support_path_A,
     )
     ctx.report(2, 3, "truth")
     made = _movie(specimens, exposure, params, microscope=microscope, found=(scene, sample, surroundings))

@@ -28,12 +28,15 @@ class Surroundings:
         `(ny, nx)` projected potential [1/Å]; None where there is nothing.
     ice_amount
         `(ny, nx)` factor on the power of amorphous ice; None = 1 everywhere.
+    support_path_A
+        `(ny, nx)` thickness of the carbon along the beam; None where there is none.
     crystals, contamination
         `(ny, nx)` where ice is crystalline, where ethane lies; None = nowhere.
     """
 
     potential: F32 | None = None
     ice_amount: F32 | None = None
+    support_path_A: F32 | None = None
     crystals: Bools | None = None
     contamination: Bools | None = None
 
@@ -44,10 +47,13 @@ def draw_surroundings(
     """Draw what lies in the beam of an exposure; crystalline ice takes the place of the amorphous ice."""
     pixel_size_A = exposure.pixel_size_A
     layers: list[F32] = []
+    carbon_A: F32 | None = None
     if params.support and params.support_thickness_A > 0.0 and _reaches_the_rim(film, stage, exposure):
         x, y = pixel_positions_A(exposure.shape_px, pixel_size_A)
         path_A = params.support_thickness_A / np.cos(np.radians(stage.tilt_deg))
-        layers.append(_carbon(~in_hole(x, y, film, stage, exposure), pixel_size_A, path_A, streams))
+        outside = ~in_hole(x, y, film, stage, exposure)
+        layers.append(_carbon(outside, pixel_size_A, path_A, streams))
+        carbon_A = np.where(outside, np.float32(path_A), np.float32(0.0))
     crystals = ice_amount = ethane = None
     if exposure.trouble.crystalline_ice_frac > 0.0:
         potential, crystals = _crystalline(exposure, film, stage, streams)
@@ -65,7 +71,8 @@ def draw_surroundings(
         )
         layers.append(potential)
         ethane = height > 0.0
-    return Surroundings(np.sum(layers, axis=0, dtype=np.float32) if layers else None, ice_amount, crystals, ethane)
+    total: F32 | None = np.sum(layers, axis=0, dtype=np.float32) if layers else None
+    return Surroundings(total, ice_amount, carbon_A, crystals, ethane)
 
 
 def _crystalline(exposure: Exposure, film: IceFilm, stage: StageTilt, streams: Streams) -> tuple[F32, Bools]:

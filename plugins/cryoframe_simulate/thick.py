@@ -149,6 +149,8 @@ class ThickFrames(SceneFrames):
             amplitude_contrast=lens.amplitude_contrast,
         )
         contrast = self._as_moved(multislice.image_contrast(wave, scene.pixel_size_A, lens), index)
+        if self._counted_twice is not None:
+            contrast = (contrast + np.float32(1.0)) * np.exp(self._counted_twice) - np.float32(1.0)
         elastic, lossy = scene.shares()
         incident = float(scene.incident_e_px()[index])
         expected = elastic * expected_electrons(contrast, incident, 1.0)

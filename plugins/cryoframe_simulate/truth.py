@@ -102,7 +102,8 @@ def motion_table(scene: Scene, n_places: int) -> MotionTable:
 def mean_contrast(specimens: Sequence[Specimen], sample: Sample, scene: Scene) -> float:
     """Mean of I/I₀ − 1 over the field: what amplitude contrast takes from the beam, −2·γλ·w times the mean potential.
 
-    Particles across the edges of the field are taken as wholly in where their centres are.
+    That of carbon is left to energy loss, where this is on. Particles across the edges of the field are taken as wholly
+    in where their centres are.
     """
     field, (extent_y, extent_x) = sample.field, scene.extent_A
     inside = (field.x_A >= 0.0) & (field.y_A >= 0.0) & (field.x_A < extent_x) & (field.y_A < extent_y)
@@ -114,7 +115,9 @@ def mean_contrast(specimens: Sequence[Specimen], sample: Sample, scene: Scene) -
     mean_1_A = total_A / (extent_y * extent_x)
     if scene.support is not None:
         mean_1_A += float(scene.support.mean(dtype=np.float64))
-    return -2.0 * phase_per_potential_A(scene.lens.voltage_kV) * scene.lens.amplitude_contrast * mean_1_A
+    taken = -2.0 * phase_per_potential_A(scene.lens.voltage_kV) * scene.lens.amplitude_contrast * mean_1_A
+    back = scene.counted_twice()
+    return taken if back is None else taken + float(back.mean(dtype=np.float64))
 
 
 def exposure_truth(
@@ -131,7 +134,6 @@ def exposure_truth(
     scene = frames.scene
     contrast = mean_contrast(specimens, sample, scene)
     thickness, support = _maps(exposure, sample, surroundings, scene, params)
-    path_free_A = scene.loss.mean_free_path_A
     return ExposureTruth(
         exposure=exposure,
         optics=optics,
@@ -140,7 +142,7 @@ def exposure_truth(
         ice_thickness_A=thickness,
         support=support,
         grid_A=params.grid_A,
-        zero_loss_frac=float(zero_loss_frac(thickness, path_free_A).mean()) if params.inelastic else 1.0,
+        zero_loss_frac=_zero_loss(thickness, scene, params),
         incident_e_px=float(scene.incident_e_px().mean()),
         recorded_e_px=frames.recorded_e_px * (math.exp(contrast) if params.multislice else 1.0 + contrast),
         coincidence_loss_frac=frames.coincidence_loss_frac,
@@ -150,23 +152,49 @@ def exposure_truth(
     )
 
 
+def _zero_loss(thickness_A: F32, scene: Scene, params: Params) -> float:
+    """Mean share of the electrons that lose no energy in ice and carbon, by the middles of the truth's squares."""
+    if not params.inelastic:
+        return 1.0
+    left = zero_loss_frac(thickness_A, scene.loss.mean_free_path_A)
+    if scene.support_path_A is not None:
+        carbon_A = scene.support_path_A[_pixels(scene, params)]
+        left = left * zero_loss_frac(carbon_A, scene.loss.support_mean_free_path_A)
+    return float(left.mean())
+
+
+def _squares_A(scene: Scene, params: Params) -> tuple[Reals, Reals]:
+    """Middles (y, x) of squares of `grid_A`."""
+    y, x = (
+        (np.arange(max(1, round(extent / params.grid_A)), dtype=np.float64) + 0.5) * params.grid_A
+        for extent in scene.extent_A
+    )
+    return y, x
+
+
+def _pixels(scene: Scene, params: Params) -> tuple[npt.NDArray[np.intp], ...]:
+    """Index of the pixels at the middles of the squares."""
+    return np.ix_(
+        *(
+            np.minimum((places / scene.pixel_size_A).astype(int), n - 1)
+            for places, n in zip(_squares_A(scene, params), scene.shape, strict=True)
+        )
+    )
+
+
 def _maps(
     exposure: Exposure, sample: Sample, surroundings: Surroundings, scene: Scene, params: Params
 ) -> tuple[F32, F32]:
     """Thickness of the ice along the beam and what else is there, at the middles of squares of `grid_A`."""
-    extent_y, extent_x = scene.extent_A
-    y, x = ((np.arange(max(1, round(extent / params.grid_A))) + 0.5) * params.grid_A for extent in (extent_y, extent_x))
+    y, x = _squares_A(scene, params)
     thickness = beam_path_A(sample.film, x[None, :], y[:, None], scene.extent_A, sample.stage)
     support = np.zeros(thickness.shape, dtype=np.float32)
     if params.support and params.support_thickness_A > 0.0:
         support[~in_hole(x[None, :], y[:, None], sample.film, sample.stage, exposure)] = CARBON
-    rows, columns = (
-        np.minimum((places / scene.pixel_size_A).astype(int), n - 1)
-        for places, n in zip((y, x), exposure.shape_px, strict=True)
-    )
+    at = _pixels(scene, params)
     for where, value in ((surroundings.crystals, CRYSTAL), (surroundings.contamination, CONTAMINATION)):
         if where is not None:
-            support[where[np.ix_(rows, columns)]] = value
+            support[where[at]] = value
     return thickness.astype(np.float32), support
 
 

@@ -11,6 +11,7 @@ from simulate_bench import PIXEL_A, alike, coil, contrast_of, exposure, nothing,
 from cryoframe import EventSource, FrameSource, Trouble
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics.detector_response import coincidence_loss
+from cryoframe.numerics.ice import carbon_mean_free_path_A, inelastic_mean_free_path_A
 from cryoframe_simulate.microscopes import microscope_named, microscopes, passed_loss_frac
 
 EMPTY = [nothing()]
@@ -237,6 +238,34 @@ def test_crystalline_ice__covers_its_share_and_has_a_lattice(say) -> None:
     # Of exponentially distributed power the highest hundredth holds 0.01·(1 + ln 100) = 0.056.
     assert shares[0] > 0.5
     assert shares[1] < 0.2
+
+
+@pytest.mark.parametrize("slit_eV", [10.0, 0.0])
+@pytest.mark.parametrize("multislice", [False, True])
+def test_carbon__takes_from_the_beam_what_loses_energy_in_it(slit_eV, multislice, say) -> None:
+    shot = exposure(shape_px=(256, 256), ice_thickness_A=300.0, hole_radius_A=250.0, hole_offset_A=(-250.0, 0.0),
+                    n_frames=1)  # fmt: skip
+    on = {"support": True, "inelastic": True, "shot_noise": False, "slit_eV": slit_eV, "multislice": multislice}
+    made = shoot([nothing()], seed=3, shot=shot, grid_A=16.0, **on)
+    frame = made.movie.source.read_frame(0).astype(np.float64)
+    y, x = np.indices(frame.shape) * PIXEL_A
+    away_A = np.hypot(x - 6.0, y - 256.0)
+    # Fresnel fringes of the rim reach some 100 Å.
+    carbon, hole = (frame[where].mean() for where in (away_A > 350.0, away_A < 150.0))
+    left = np.exp(-150.0 / carbon_mean_free_path_A(300.0))
+    say(f"carbon over hole, slit {slit_eV:g} eV, multislice {multislice}: {carbon / hole:.4f}, without loss {left:.4f}")
+    if slit_eV:
+        passed = passed_loss_frac(slit_eV)
+        ice_left = np.exp(-300.0 / inelastic_mean_free_path_A(300.0))
+        taken = (passed + (1.0 - passed) * ice_left * left) / (passed + (1.0 - passed) * ice_left)
+        assert carbon / hole == pytest.approx(taken, rel=0.01)
+        assert carbon / hole < 0.94
+    else:
+        assert carbon / hole == pytest.approx(1.0, abs=0.01)
+    covered = float(np.mean(made.truth.support == 1.0))
+    zero_loss = np.exp(-300.0 / inelastic_mean_free_path_A(300.0)) * (1.0 - covered * (1.0 - left))
+    assert made.truth.zero_loss_frac == pytest.approx(zero_loss, rel=1e-3)
+    assert frame.mean() == pytest.approx(made.truth.recorded_e_px, rel=0.01)
 
 
 def test_frozen_ethane__lies_where_the_truth_says_and_is_dark() -> None:
