@@ -15,7 +15,8 @@ SHIPPED = (
     "cryoframe_finish.local_resolution", "cryoframe_finish.mask", "cryoframe_refine.classes",
     "cryoframe_refine.nonuniform",
     "cryoframe_finish.postprocess", "cryoframe_initial.from_map", "cryoframe_model.seed", "cryoframe_motion.plugin",
-    "cryoframe_pick.plugin", "cryoframe_refine.plugin", "cryoframe_simulate.params",
+    "cryoframe_pick.plugin", "cryoframe_pick.template", "cryoframe_pick.texture", "cryoframe_refine.plugin",
+    "cryoframe_simulate.params",
 )  # fmt: skip
 NUMBERS = [
     (module, field.name)
