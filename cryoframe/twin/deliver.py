@@ -78,14 +78,18 @@ def shots_of(ready: Ready) -> tuple[tuple[Shot, ...], Layout]:
 
 
 def begin_folder(ready: Ready) -> None:
-    """Write what is in the session's folder before the first movie: the program's own files and the gain reference."""
+    """Write what is in the session's folder before the first movie: the program's own files, gain and defects."""
     shots, layout = shots_of(ready)
     folder = LandingFolder(ready.config.folder.absolute())
     for path, content in layout.session_files(shots).items():
         folder.place(str(path), content)
-    gain = ready.bench.gain_path
-    if gain.is_file():  # else it has landed, and the session with it
-        folder.place(str(layout.gain_path()), gain.read_bytes())
+    kept = ready.config.truth / "references"
+    kept.mkdir(parents=True, exist_ok=True)
+    places = ((ready.bench.gain_path, layout.gain_path()), (ready.bench.defects_path, layout.defects_path()))
+    for waiting, path in places:
+        if waiting.is_file():  # else it has landed, and the session with it
+            folder.place(str(path), waiting.read_bytes())
+            shutil.copyfile(waiting, kept / path.name)
 
 
 def arrival(ready: Ready, shot: Shot, layout: Layout, time_s: float) -> Arrival:

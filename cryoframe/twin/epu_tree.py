@@ -90,6 +90,13 @@ class EpuLayout:
         ending = "-gain-ref.MRC" if self.first.kind == "mrc" else "_gain.tiff"
         return PurePosixPath(f"{exposure_name(self.first)}{ending}")
 
+    def defects_path(self) -> PurePosixPath:
+        """Return where the map of defects lies: beside the gain reference."""
+        if self.first.kind == "eer":
+            return PurePosixPath(f"{_stamp(self.first)}_EER_Defects.mrc")
+        ending = "-defects.MRC" if self.first.kind == "mrc" else "_defects.tiff"
+        return PurePosixPath(f"{exposure_name(self.first)}{ending}")
+
     def _square(self, shot: Shot) -> PurePosixPath:
         return PurePosixPath("Images-Disc1", f"GridSquare_{_lifted(shot.grid_square, _FIRST_SQUARE)}")
 

@@ -55,3 +55,7 @@ class FlatLayout:
     def gain_path(self) -> PurePosixPath:
         """Return where the gain reference lies."""
         return PurePosixPath("gain.gain" if self.first.kind == "eer" else "gain.mrc")
+
+    def defects_path(self) -> PurePosixPath:
+        """Return where the map of defects lies."""
+        return PurePosixPath("defects.mrc")

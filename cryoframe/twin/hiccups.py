@@ -90,11 +90,6 @@ class Hiccups:
             check_bounds(self, **{name: (0.0, 1e6)})
         check_bounds(self, truncated_at_frac=(0.0, 0.999))
 
-    @property
-    def any_at_all(self) -> bool:
-        """Whether anything can happen."""
-        return any(self.rates.values()) or any(self.certain.values())
-
     def drawn(self, exposure_id: str, seed: int) -> frozenset[str]:
         """Return what happens to an exposure: the same for the same seed, whatever happens to others."""
         stream = int.from_bytes(blake2b(exposure_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -134,6 +134,7 @@ def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: 
     _tried_full(config, params, specimens, plugins)
     staging = staging_of(config)
     places = tuple(config.truth.absolute() / "specimens" / f"{index:02d}" for index in range(len(specimens)))
+    layout = layout_of(config, plan[0].shot)
     bench = Bench(
         config.stage.use,
         json.dumps(params, sort_keys=True, default=str),
@@ -142,7 +143,8 @@ def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: 
         staging,
         config.seed,
         config.kind,
-        layout_of(config, plan[0].shot).gain_path().name,
+        layout.gain_path().name,
+        layout.defects_path().name,
         config.camera.gain_turn,
         config.plugin_files,
     )

@@ -33,17 +33,11 @@ class SerialEmLayout:
         The session's first exposure: kind, date and camera decide the gain reference's name.
     folder
         Where frames go, below the session's folder.
-    shots
-        If given, one mdoc for the session instead of one for each movie; it grows as they are taken.
-    defects_name
-        Name of the camera's list of defects, if mdocs shall state one.
     """
 
     session_name: str
     first: Shot
     folder: str = "frames"
-    shots: tuple[Shot, ...] = ()
-    defects_name: str = ""
 
     def __post_init__(self) -> None:
         if self.first.kind not in ENDINGS:
@@ -69,12 +63,9 @@ class SerialEmLayout:
         return PurePosixPath(self.folder, f"{self.session_name}_{shot.number - 1:05d}_{stamp}{ENDINGS[shot.kind]}")
 
     def side_cars(self, shot: Shot) -> Mapping[PurePosixPath, bytes]:
-        """Return the mdoc: the movie's own, or the session's as far as it has come."""
-        if self.shots:
-            until = [other for other in self.shots if other.number <= shot.number]
-            return {PurePosixPath(self.folder, f"{self.session_name}.mdoc"): self._mdoc(until)}
+        """Return the movie's mdoc."""
         path = self.movie_path(shot)
-        return {path.with_name(f"{path.name}.mdoc"): self._mdoc([shot])}
+        return {path.with_name(f"{path.name}.mdoc"): self._mdoc(shot)}
 
     def gain_path(self) -> PurePosixPath:
         """Return where the gain reference lies: among the frames, SerialEM copies it there."""
@@ -84,15 +75,20 @@ class SerialEmLayout:
         ending = ".gain" if self.first.kind == "eer" else ".mrc"
         return PurePosixPath(self.folder, f"{kind}_{self.session_name}_00000_{stamp}{ending}")
 
-    def _mdoc(self, shots: Sequence[Shot]) -> bytes:
-        head = [
-            f"T = SerialEM: cryoframe twin, {shots[0].camera}  {_clock(shots[0].time_utc)}",
-            f"Voltage = {_text(shots[0].voltage_kV)}",
+    def defects_path(self) -> PurePosixPath:
+        """Return where the camera's list of defects lies: among the frames, as mdocs name it."""
+        return PurePosixPath(self.folder, f"defects_{self.session_name}.txt")
+
+    def _mdoc(self, shot: Shot) -> bytes:
+        lines = [
+            f"T = SerialEM: cryoframe twin, {shot.camera}  {_clock(shot.time_utc)}",
+            f"Voltage = {_text(shot.voltage_kV)}",
+            "",
+            "[FrameSet = 0]",
+            *(f"{key} = {value}" for key, value in self._entries(shot).items()),
             "",
         ]
-        for index, shot in enumerate(shots):
-            head += [f"[FrameSet = {index}]", *(f"{key} = {value}" for key, value in self._entries(shot).items()), ""]
-        return "\r\n".join(head).encode()
+        return "\r\n".join(lines).encode()
 
     def _entries(self, shot: Shot) -> dict[str, str]:
         path = self.movie_path(shot)
@@ -123,8 +119,7 @@ class SerialEmLayout:
             "UncroppedSize": f"-{columns} -{rows}",
             "GainReference": self.gain_path().name,
         }
-        if self.defects_name:
-            entries["DefectFile"] = self.defects_name
+        entries["DefectFile"] = self.defects_path().name
         if shot.slit_eV:
             entries["FilterSlitAndLoss"] = f"{_text(shot.slit_eV)} 0"
         if shot.phase_plate:

@@ -63,3 +63,6 @@ class Layout(Protocol):
 
     def gain_path(self) -> PurePosixPath:
         """Return where the gain reference lies."""
+
+    def defects_path(self) -> PurePosixPath:
+        """Return where the camera's defects lie, as a map or a list."""

@@ -34,7 +34,6 @@ from cryoframe.twin.plan import generator
 #: The manifest of a finished exposure, in its folder of the truth.
 DONE = "exposure.json"
 HOOK = "simulate_movies"
-DEFECTS = "defects.mrc"
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ class Bench:
     seed: int
     kind: str
     gain_name: str
+    #: As the session's layout calls it; it lies as the gain does.
+    defects_name: str
     gain_turn: str = "none"
     plugin_files: tuple[Path, ...] = ()
 
@@ -65,6 +66,11 @@ class Bench:
     def gain_path(self) -> Path:
         """Where the gain reference waits to land."""
         return self.staging / "references" / self.gain_name
+
+    @property
+    def defects_path(self) -> Path:
+        """Where the camera's defects wait to land."""
+        return self.staging / "references" / self.defects_name
 
 
 @dataclass(frozen=True)
@@ -207,8 +213,9 @@ def _references(bench: Bench, plugins: Plugins, simulated: SimulatedMovie, work:
     """Write the camera's references, the first time; return the gain's digest."""
     gain = np.ascontiguousarray(simulated.gain.data, dtype=np.float32)
     digest = digest_bytes(gain.tobytes())
-    for name, data in ((bench.gain_path.name, gain), (DEFECTS, np.asarray(simulated.defects.data, dtype=bool))):
-        final = bench.gain_path.with_name(name)
+    defects = np.asarray(simulated.defects.data, dtype=bool)
+    for final, data in ((bench.gain_path, gain), (bench.defects_path, defects)):
+        name = final.name
         if final.exists():
             continue
         part = work / name
@@ -226,7 +233,8 @@ def _references(bench: Bench, plugins: Plugins, simulated: SimulatedMovie, work:
 def _recording(bench: Bench, planned: Planned, simulated: SimulatedMovie) -> Recording:
     shot, movie = planned.shot, simulated.movie
     stated_px = shot.pixel_size_A * movie.pixel_size_A / planned.exposure.pixel_size_A
-    said = {"camera": shot.camera, "exposure_s": f"{shot.exposure_s:g}", "time_utc": shot.time_utc.isoformat()}
+    camera = shot.camera.replace("_", " ").capitalize() if bench.kind == "eer" else shot.camera  # as "Falcon 4i"
+    said = {"camera": camera, "exposure_s": f"{shot.exposure_s:g}", "time_utc": shot.time_utc.isoformat()}
     stated = {"pixel_size_A": stated_px, "voltage_kV": movie.optics.voltage_kV, "facts": said}
     turn = _flipped_sensitivity(simulated) if planned.gain_flipped else None
     if bench.kind == "eer":

@@ -104,7 +104,7 @@ def test_the_truth_folder__has_everything_that_was_set_and_drawn(tmp_path: Path)
     assert [one["truth_class"] for one in session["species"]] == ["particle", "particle", "broken"]
     assert all("quick_stage" in text or "cryoframe" in text for text in session["plugins"].values())
     for one in session["species"]:
-        mrcfile.validate(truth / one["map"])
+        assert mrcfile.validate(truth / one["map"])
     table = ParticleTable.read(truth / "particles.arrow")
     assert len(table) == 4 * 6
     assert {str(name) for name in table.column("micrograph_id")} == {one.shot.exposure_id for one in ready.plan}

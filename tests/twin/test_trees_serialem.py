@@ -18,7 +18,7 @@ from cryoframe_formats.mdoc_text import parse_mdoc
 
 @pytest.fixture
 def layout() -> SerialEmLayout:
-    return SerialEmLayout("twin", FIRST, defects_name="defects_twin.txt")
+    return SerialEmLayout("twin", FIRST)
 
 
 def sections(raw: bytes) -> list[dict[str, str]]:
@@ -86,19 +86,6 @@ def test_keys_and_their_form__are_those_of_a_real_mdoc(layout: SerialEmLayout, s
         month = r"[A-Z][a-z]{2}"
         assert re.sub(month, "M", form(ours[key])) == re.sub(month, "M", form(real[key])), key
     assert ours["SubFramePath"].startswith("X:\\")
-
-
-def test_one_mdoc_for_the_session__grows_by_a_section_an_exposure() -> None:
-    planned = shots(3)
-    layout = SerialEmLayout("twin", FIRST, shots=tuple(planned))
-    contents = []
-    for k, shot in enumerate(planned):
-        ((path, raw),) = layout.side_cars(shot).items()
-        assert path == PurePosixPath("frames/twin.mdoc")
-        assert [section.number for section in parse_mdoc(raw).sections] == list(range(k + 1))
-        assert parse_mdoc(raw).sections[k].frames_file == layout.movie_path(shot).name
-        contents.append(raw)
-    assert contents[2].startswith(contents[1].rstrip())
 
 
 def test_movies_and_references__can_be_told_apart_by_the_layouts_pattern() -> None:
