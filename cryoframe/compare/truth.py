@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryoframe.data.tables import MotionTable, ParticleTable
+from cryoframe.data.tables import MotionTable
 from cryoframe.data.twin import ExposureTruth
 from cryoframe.errors import ConfigError, Incomplete
 from cryoframe.formats import products
@@ -141,8 +141,3 @@ def track(table: MotionTable) -> Track:
     if not whole.any():
         found = local.mean(axis=0)
     return Track(frames, found, places, local)
-
-
-def true_particles(truth: ExposureTruth) -> ParticleTable:
-    """Return the particles of an exposure, with their species."""
-    return truth.particles

@@ -88,7 +88,7 @@ class Params:
     magnification_anisotropy_frac: float = 0.0  #: how much larger the larger magnification is than the smaller
     magnification_angle_deg: float = 0.0  #: direction of the larger magnification, x axis towards y axis
     coherence: bool = True  #: partial coherence of source and lens dampens high frequencies
-    inelastic: bool = True  #: ice takes electrons from the beam by energy loss; slit or filterless background follow
+    inelastic: bool = True  #: ice and carbon take electrons by energy loss; slit or filterless background follow
     multislice: bool = False  #: propagate the wave slice by slice instead of weak phases; slow, for thick specimens
     slice_A: float = 20.0  #: thickness of a slice, with multislice
 
