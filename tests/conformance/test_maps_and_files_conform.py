@@ -1,4 +1,4 @@
-"""The kit over the stages that work on maps, over the readers of files, and over what makes files and specimens."""
+"""The kit over the stages that work on maps, over readers of files, over what makes files, and over notifiers."""
 
 from __future__ import annotations
 
@@ -21,3 +21,7 @@ test_write_movie_tiff = conformance("tiff", "write_movie")
 test_write_movie_mrc = conformance("mrc", "write_movie")
 test_write_movie_eer = conformance("eer", "write_movie")
 test_write_reference_files = conformance("files", "write_reference")
+test_notify_log = conformance("log", "notify")
+test_notify_command = conformance("command", "notify")
+test_notify_webhook = conformance("webhook", "notify")
+test_notify_mail = conformance("mail", "notify")

@@ -11,11 +11,12 @@ from cryoframe.testing import run_checks
 
 _PLUGIN = """
 from dataclasses import replace
-from cryoframe import hookimpl
+from pathlib import Path
+from cryoframe import Recording, hookimpl
 from cryoframe_formats import mrc_movie_write
 
 @hookimpl
-def write_movie(path, recording):
+def write_movie(path: Path, recording: Recording) -> bool | None:
     {line}
     return mrc_movie_write.write_movie(path, recording)
 """
