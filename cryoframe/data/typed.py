@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -11,6 +12,9 @@ from typing import Any, Literal
 
 from cryoframe.errors import ConfigError, nearest
 
+#: More names than this are not all listed.
+MAX_NAMED = 24
+
 
 def refuse_unknown(given: Collection[str], known: Collection[str], where: str) -> None:
     """Raise ConfigError for the first name of `given` that is not in `known`."""
@@ -18,8 +22,18 @@ def refuse_unknown(given: Collection[str], known: Collection[str], where: str) -
         if name not in known:
             raise ConfigError(
                 f"{where}: unknown key '{name}'{nearest(name, known)}",
-                expected=f"one of {', '.join(sorted(known))}" if known else "no keys at all",
+                expected=_meant(name, known),
             )
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """Return the names there are; of very many, those most like the one that was given."""
+    if not known:
+        return "no keys at all"
+    if len(known) <= MAX_NAMED:
+        return f"one of {', '.join(sorted(known))}"
+    near = difflib.get_close_matches(name, known, n=8, cutoff=0.3) or sorted(known)[:8]
+    return f"one of {len(known)}, such as {', '.join(near)}"
 
 
 def convert(value: object, annotation: object, *, where: str, folder: Path | None = None) -> Any:

@@ -147,6 +147,7 @@ def prepare(config: SessionConfig, plugins: Plugins, *, n_workers: int, resume: 
         layout.defects_path().name,
         config.camera.gain_turn,
         config.plugin_files,
+        config.layout,
     )
     ready = Ready(config, params, specimens, plan, cost, bench)
     if not dry:

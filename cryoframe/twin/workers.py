@@ -53,6 +53,7 @@ class Bench:
     defects_name: str
     gain_turn: str = "none"
     plugin_files: tuple[Path, ...] = ()
+    layout: str = "flat"
 
     def truth_of(self, exposure_id: str) -> Path:
         """Return where the truth of an exposure has, or will have, its final place."""
@@ -235,6 +236,8 @@ def _recording(bench: Bench, planned: Planned, simulated: SimulatedMovie) -> Rec
     stated_px = shot.pixel_size_A * movie.pixel_size_A / planned.exposure.pixel_size_A
     camera = shot.camera.replace("_", " ").capitalize() if bench.kind == "eer" else shot.camera  # as "Falcon 4i"
     said = {"camera": camera, "exposure_s": f"{shot.exposure_s:g}", "time_utc": shot.time_utc.isoformat()}
+    if bench.layout == "epu" and bench.kind != "eer":
+        said["program"] = "EPU"  # else a reader takes the file for SerialEM's, whose first line it would have
     stated = {"pixel_size_A": stated_px, "voltage_kV": movie.optics.voltage_kV, "facts": said}
     turn = _flipped_sensitivity(simulated) if planned.gain_flipped else None
     if bench.kind == "eer":

@@ -107,7 +107,7 @@ def write_tiff_image(path: Path, image: NDArray[Any], *, pixel_size_A: float, ro
 
 
 def describe(recording: Recording) -> str:
-    """Return the description: SerialEM's own first line, then what is known, a line each."""
+    """Return the description: what is known, a line each; SerialEM's own first line unless another program is named."""
     turned = recording.facts.get("rotation_flip", "0")
     known = {
         "pixel_size_A": f"{recording.pixel_size_A:g}",
@@ -116,7 +116,8 @@ def describe(recording: Recording) -> str:
         **recording.facts,
     }
     lines = [f"{name} = {' '.join(value.split())}" for name, value in known.items()]
-    return "\n".join([f"SerialEMCCD: Dose frac. image, scaled by 1.00  r/f {turned}", *lines])
+    head = [] if "program" in recording.facts else [f"SerialEMCCD: Dose frac. image, scaled by 1.00  r/f {turned}"]
+    return "\n".join([*head, *lines])
 
 
 def page_entries(image: NDArray[Any], *, compression: int, pixel_size_A: float) -> list[Entry]:

@@ -96,3 +96,13 @@ def test_ice_too_thin_for_a_particle__is_refused_and_half_thin_ice_remarked_on(t
     empty = {"name": "empty_hole", "exposures": "1-"}
     nothing = small(tmp_path, ice={"min_A": 20.0, "max_A": 40.0}, fault=[empty])
     assert prepare(nothing, plugins_of(nothing), n_workers=1, resume=False, dry=True).cost.particles == 0.0
+
+
+@pytest.mark.parametrize(("layout", "is_serialem"), [("epu", False), ("serialem", True)])
+def test_the_movies_description__names_the_program_of_the_layout(
+    tmp_path: Path, layout: str, is_serialem: bool
+) -> None:
+    made(small(tmp_path, session={"layout": layout, "n_movies": 1}))
+    files = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".tif", ".tiff")]
+    (movie,) = [path for path in files if not path.stem.endswith(("gain", "defects"))]
+    assert (b"SerialEMCCD" in movie.read_bytes()) == is_serialem
