@@ -144,6 +144,8 @@ class Daemon:
 
     def close(self) -> None:
         """End the helpers."""
+        with suppress(ValueError):
+            self._run.renewed.remove(self._renew)
         self._attention.close()
         self._wakeup.close()
         self._prober.close()
