@@ -236,5 +236,6 @@ def _numbers(asked: FaultAsked, fault: Fault, n_movies: int) -> frozenset[int]:
         raise ConfigError(
             f"fault {fault.name} is to be in exposures {first} to {last} of {n_movies}",
             expected=f"1 to {n_movies}",
+            remedy=f"Make {last} movies or more, or say elsewhere where the fault is.",
         )
     return frozenset(range(first, last + 1))
