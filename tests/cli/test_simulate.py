@@ -248,6 +248,19 @@ def test_a_live_session_that_is_stopped__says_so_and_is_finished_at_once(
     assert (tmp_path / "truth" / "particles.star").is_file()
 
 
+def test_ctrl_c__says_how_to_go_on(models: list[str | Path], tmp_path: Path) -> None:
+    slow = ["--movies", "90", "--set", "simulate.params.wait_s=1.0", "--out", "out", "--truth", "truth", "--quiet"]
+    running = subprocess.Popen([PROGRAM, *map(str, models), *slow], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60.0
+    while not list((tmp_path / "truth").glob("exposures/*")) and time.monotonic() < until:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "the same command with --resume goes on" in said
+    assert "Traceback" not in said
+
+
 def test_a_session_that_landed_at_once__does_not_become_live(
     cli: Cli, models: list[str | Path], tmp_path: Path
 ) -> None:
