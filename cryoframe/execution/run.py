@@ -24,6 +24,7 @@ from cryoframe.kernel import discovery
 from cryoframe.kernel.config import RunConfig
 from cryoframe.kernel.plan import Plan, make_plan
 from cryoframe.kernel.plugins import Plugins
+from cryoframe.kernel.stage import stage_specs
 from cryoframe.records import events, folders, session_events
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
@@ -109,12 +110,13 @@ class Run:
         """
         if self._runner is None:
             plan = self.plan()
-            plan.require()
-            if makers := [node.id for node in plan.nodes if node.spec.many_products]:
+            stages = stage_specs()
+            if makers := [stage.id for stage in self.config.stages if stages[stage.run].over == "exposure"]:
                 raise ConfigError(
                     f"stage '{makers[0]}' makes movies, and a run starts from files",
-                    remedy="Write them first, with a script that calls the implementation; name them in [movies].",
+                    remedy="Write them first with `cryoframe simulate`; name them in [movies], or watch their folder.",
                 )
+            plan.require()
             if remark := self.config.optics_remark():
                 self.bus.publish(events.OpticsAssumed, names=", ".join(self.config.assumed_optics), remark=remark)
             ledger = Ledger(plan, self.config, self.state, self.store)

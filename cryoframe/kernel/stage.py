@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, TypeVar
@@ -44,7 +44,6 @@ class StageSpec:
     optional: bool
     consumes: tuple[Input, ...]
     produces: type
-    many_products: bool
     doc: str
     signature: inspect.Signature = field(compare=False, repr=False)
 
@@ -115,11 +114,15 @@ def _read(name: str, function: Callable[..., object]) -> StageSpec:
     consumes = tuple(
         _input(argument, hint) for argument, hint in hints.items() if argument not in ("params", "ctx", "return")
     )
-    produced = hints["return"]
-    many = typing.get_origin(produced) in (Iterator, typing.get_origin(Iterator[int]))
-    kind = typing.get_args(produced)[0] if many else produced
     return StageSpec(
-        name, over, halves, optional, consumes, kind, many, inspect.getdoc(function) or "", inspect.signature(function)
+        name,
+        over,
+        halves,
+        optional,
+        consumes,
+        hints["return"],
+        inspect.getdoc(function) or "",
+        inspect.signature(function),
     )
 
 
