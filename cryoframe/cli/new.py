@@ -148,7 +148,10 @@ def _copied(offer: Offer, package: str, hook: str, name: str) -> dict[str, str]:
     waiting = [target]
     while waiting:
         module = waiting.pop()
-        path = root.joinpath(*module.split(".")[1:]).with_suffix(".py")
+        parts = module.split(".")[1:]
+        if not parts:  # the package itself: its __init__ is written anew
+            continue
+        path = root.joinpath(*parts).with_suffix(".py")
         place = f"{package}/{path.relative_to(root).as_posix()}"
         if place in found or not path.is_file():
             continue

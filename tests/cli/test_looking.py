@@ -10,8 +10,8 @@ from command_line import Cli
 
 def test_plugins__lists_hooks_in_beam_order_with_distribution_and_version(cli: Cli) -> None:
     rows = json.loads(cli("plugins", "--json").stdout)
-    assert list(dict.fromkeys(row["hook"] for row in rows))[:2] == ["correct_motion", "estimate_ctf"]
-    assert [row["name"] for row in rows if row["hook"] == "estimate_ctf"] == ["spectrum"]
+    assert list(dict.fromkeys(row["hook"] for row in rows))[:3] == ["simulate_movies", "correct_motion", "estimate_ctf"]
+    assert [row["name"] for row in rows if row["hook"] == "estimate_ctf"] == ["profile", "spectrum"]
     assert {row["distribution"] for row in rows} == {"cryoframe"}
     assert {row["state"] for row in rows} == {"ok"}
 
@@ -19,7 +19,7 @@ def test_plugins__lists_hooks_in_beam_order_with_distribution_and_version(cli: C
 def test_plugins__shows_one_file_plugins_and_blocks_of_a_configuration(cli: Cli, configuration: Path) -> None:
     configuration.write_text(configuration.read_text().replace("[plugins]", '[plugins]\nblocked = ["spectrum"]'))
     rows = json.loads(cli("plugins", "estimate_ctf", "--config", configuration, "--json").stdout)
-    assert {row["name"]: row["state"] for row in rows} == {"facility": "ok", "spectrum": "blocked"}
+    assert {row["name"]: row["state"] for row in rows} == {"facility": "ok", "profile": "ok", "spectrum": "blocked"}
 
 
 def test_plugins__describes_the_parameters_of_one(cli: Cli, configuration: Path) -> None:
@@ -59,7 +59,9 @@ def test_plan__in_json_has_inputs_and_problems(cli: Cli, configuration: Path) ->
 
 
 def test_plan__that_cannot_run_says_what_is_missing_and_exits_2(cli: Cli, configuration: Path) -> None:
-    configuration.write_text(configuration.read_text().partition("[[stage]]")[0] + '[[stage]]\nrun = "refine_3d"\n')
+    configuration.write_text(
+        configuration.read_text().partition("[[stage]]")[0] + '[[stage]]\nrun = "refine_3d"\nuse = "gold"\n'
+    )
     done = cli("plan", configuration)
     assert done.returncode == 2
     assert "problem: stage 'refine_3d' (refine_3d) needs a ParticleStack" in done.stderr

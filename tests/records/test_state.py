@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cryoframe.records import events, state
+from cryoframe.records import events, session_events, state
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.events import (
@@ -174,20 +174,25 @@ def test_counts__are_by_stage_and_status(bus: Bus) -> None:
 
 @pytest.mark.parametrize("name", [cls.__name__ for cls in state.FOLDS])
 def test_every_folded_event__changes_the_tables_and_refolds_to_the_same(bus: Bus, name: str) -> None:
-    cls = getattr(events, name)
-    sample = {str: "x", int: 1, float: 0.5, dict[str, events.Scalar]: {"a": 1}}
-    header = {"event_id", "time_utc", "run_id", "cause"}
-    hints = typing.get_type_hints(cls)
-    payload = {f.name: sample[hints[f.name]] for f in dataclasses.fields(cls) if f.name not in header}
+    cls = getattr(session_events, name, None) or getattr(events, name)
     bus.publish(FileSettled, path="x", root="x", size=9, mtime_ns=9, digest="x")
     bus.publish(StageStarted, stage_id="x", item_id="x", key="y", attempt=7, worker="w", device="cpu")
+    if undone := {"AlarmCleared": session_events.AlarmRaised, "RunReleased": session_events.RunHeld}.get(name):
+        bus.publish(undone, **_payload(undone))
     journal = typing.cast(Journal, bus._journal)
     before = _dump(journal)
-    bus.publish(cls, **payload)
+    bus.publish(cls, **_payload(cls))
     after = _dump(journal)
     assert after != before
     journal.rebuild()
     assert _dump(journal) == after
+
+
+def _payload(cls: type[events.Event]) -> dict[str, typing.Any]:
+    sample = {str: "x", int: 1, float: 0.5, dict[str, events.Scalar]: {"a": 1}}
+    header = {"event_id", "time_utc", "run_id", "cause"}
+    hints = typing.get_type_hints(cls)
+    return {f.name: sample[hints[f.name]] for f in dataclasses.fields(cls) if f.name not in header}
 
 
 def _dump(journal: Journal) -> dict[str, list[state.Row]]:
