@@ -225,6 +225,50 @@ class ParticleStack:
         images = np.asarray(self.images, dtype=np.float32)[rows]
         return replace(self, images=images, particles=self.particles.select(rows)), ids[~finite].tolist()
 
+    def require(self, purpose: str, *, fewest: int = 10, ctf: bool = True) -> None:
+        """Refuse at once what no average and no map can come from.
+
+        Parameters
+        ----------
+        purpose
+            What the particles are wanted for, as in "only 3 particles to `purpose`".
+        fewest
+            Least number of particles.
+        ctf
+            Whether each must have its CTF.
+
+        Raises
+        ------
+        InvalidInput
+            Too few particles, boxes that do not fit, no CTF, mixed pixels.
+        """
+        m, shape = len(self.particles), self.images.shape
+        if m < fewest:
+            raise InvalidInput(
+                f"only {m} particles to {purpose}" if m else f"no particles to {purpose}",
+                expected=f"a stack of at least {fewest}",
+                remedy="Pick or keep more particles.",
+            )
+        if len(shape) != 3 or shape[1] != shape[2] or shape[0] != m:
+            raise InvalidInput(
+                f"images of shape {shape} for {m} particles", expected=f"({m}, n, n): one square box a particle"
+            )
+        if ctf and not self.particles.has("ctf"):
+            raise InvalidInput(
+                "the particles have no CTF",
+                expected="columns defocus_u_A, defocus_v_A, defocus_angle_deg, phase_shift_deg",
+                remedy="Run estimate_ctf, or bring a STAR file with defocus; set ignore_ctf, where a stage has it, "
+                "for images without CTF effects.",
+            )
+        if "pixel_size_A" in self.particles.names:
+            sizes = self.particles.floats("pixel_size_A")
+            if sizes.max() - sizes.min() > 1e-3 * self.pixel_size_A:
+                raise InvalidInput(
+                    f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
+                    expected="one pixel size",
+                    remedy="Extract all particles with the same pixel and box.",
+                )
+
     def optics_of(self, group: str) -> Optics:
         """Return the settings of one optics group."""
         for optics in self.optics:

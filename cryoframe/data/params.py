@@ -84,11 +84,13 @@ def params_faults(cls: type | None) -> list[str]:
 
 def field_docs(cls: type) -> dict[str, str]:
     """Return the doc of each field: ``metadata={"doc": …}``, a comment on or above its line, or numpydoc Parameters."""
-    docs = _docstring_parameters(inspect.getdoc(cls) or "")
-    try:
-        docs |= _comments(inspect.getsource(cls))
-    except (OSError, TypeError, tokenize.TokenError):
-        docs |= {}
+    docs: dict[str, str] = {}
+    for each in reversed([each for each in cls.__mro__ if dataclasses.is_dataclass(each)]):
+        docs |= _docstring_parameters(inspect.cleandoc(each.__doc__ or ""))
+        try:
+            docs |= _comments(inspect.getsource(each))
+        except (OSError, TypeError, tokenize.TokenError):
+            docs |= {}
     stated = {field.name: str(field.metadata["doc"]) for field in dataclasses.fields(cls) if "doc" in field.metadata}
     return docs | stated
 

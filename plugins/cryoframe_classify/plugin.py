@@ -64,7 +64,7 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
     (2012), doi:10.1016/j.jsb.2012.09.006.
     """
     begun = time.process_time()
-    _check(stack, params)
+    stack.require("classify", fewest=FEWEST, ctf=not params.ignore_ctf)
     rows = np.argsort(np.asarray(stack.particles.column("particle_id")), kind="stable")
     rows, images = _open(stack, rows, params, ctx)
     m = len(rows)
@@ -91,34 +91,6 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
     ctx.report(total, total, f"{len(state.averages)} classes")
     ctx.metric("cpu_s", time.process_time() - begun, "s")
     return result
-
-
-def _check(stack: ParticleStack, params: Params) -> None:
-    m, shape = len(stack.particles), stack.images.shape
-    if m < FEWEST:
-        raise InvalidInput(
-            "no particles to classify" if not m else f"only {m} particles to classify",
-            expected=f"a stack of at least {FEWEST}",
-            remedy="Pick more particles, or leave classification out.",
-        )
-    if len(shape) != 3 or shape[1] != shape[2] or shape[0] != m:
-        raise InvalidInput(
-            f"images of shape {shape} for {m} particles", expected=f"({m}, n, n): one square box a particle"
-        )
-    if not params.ignore_ctf and not stack.particles.has("ctf"):
-        raise InvalidInput(
-            "the particles have no CTF",
-            expected="columns defocus_u_A, defocus_v_A, defocus_angle_deg, phase_shift_deg",
-            remedy="Run estimate_ctf first, or set ignore_ctf for images without CTF effects.",
-        )
-    if "pixel_size_A" in stack.particles.names:
-        sizes = stack.particles.floats("pixel_size_A")
-        if np.ptp(sizes) > 1e-3 * stack.pixel_size_A:
-            raise InvalidInput(
-                f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
-                expected="one pixel size",
-                remedy="Extract all particles with the same pixel and box.",
-            )
 
 
 def _open(

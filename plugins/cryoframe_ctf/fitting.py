@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,27 +22,45 @@ _SATURATED_FRAC = 0.25
 
 @dataclass(frozen=True)
 class Settings:
-    """What the parameters of either fitter hold; documented there."""
+    """What may be set of either fitter."""
 
-    input: str
-    low_A: float
-    high_A: float
-    defocus_min_A: float
-    defocus_max_A: float
-    astigmatism_max_A: float
-    phase_shift_max_deg: float
-    tile_A: float
-    clip_sd: float
-    confidence_min_frac: float
-    crystal_max_frac: float
-    carbon_max_A: float
-    vacuum_grey: float
-    mean_free_path_A: float
+    input: str = "micrograph"  #: "micrograph", or "spectrum": a power spectrum (n, n) with zero frequency at n//2
+    low_A: float = 30.0  #: coarsest spacing used in the fit
+    high_A: float = 4.5  #: finest spacing used in the fit; kept to at least 2.1 pixels
+    defocus_min_A: float = 3000.0  #: least mean defocus searched, positive under focus
+    defocus_max_A: float = 50000.0  #: largest mean defocus searched
+    astigmatism_max_A: float = 2000.0  #: largest difference of the two defoci in the coarse search
+    phase_shift_max_deg: float = 0.0  #: search phase shifts of a phase plate up to this; 0 = no phase plate
+    tile_A: float = 750.0  #: edge of the tiles whose spectra are averaged
+    clip_sd: float = 6.0  #: grey values further from the median than this many standard deviations are cut
+    confidence_min_frac: float = 0.9  #: a fit of lower confidence is not accepted
+    crystal_max_frac: float = 0.05  #: accept up to this power of ice's crystalline spots, as a share of their ring
+    carbon_max_A: float = 40.0  #: accept what scatters like up to this thickness of carbon; 0 = any
+    vacuum_grey: float = 0.0  #: mean [grey value] without specimen, slit in; gives ice thickness; 0 = not known
+    mean_free_path_A: float = 0.0  #: of energy loss in ice, for the thickness by intensity; 0 = measured, by voltage
 
-    @classmethod
-    def of(cls, params: object) -> Settings:
-        """Return those of a fitter's parameters."""
-        return cls(**{field.name: getattr(params, field.name) for field in fields(cls)})
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        check_bounds(
+            self,
+            low_A=(1.0, 1000.0),
+            high_A=(0.5, 100.0),
+            defocus_min_A=(-200000.0, 200000.0),
+            defocus_max_A=(-200000.0, 200000.0),
+            astigmatism_max_A=(0.0, 50000.0),
+            phase_shift_max_deg=(0.0, 180.0),
+            tile_A=(50.0, 20000.0),
+            clip_sd=(1.0, 1000.0),
+            confidence_min_frac=(0.0, 1.0),
+            crystal_max_frac=(0.0, 1e9),
+            carbon_max_A=(0.0, 1e6),
+            vacuum_grey=(0.0, 1e12),
+            mean_free_path_A=(0.0, 1e6),
+        )
+        check_order(self, "high_A", "low_A")
+        check_order(self, "defocus_min_A", "defocus_max_A")
+        if self.input not in (MICROGRAPH, SPECTRUM):
+            raise InvalidInput(f"input = {self.input!r} was set", expected=f"'{MICROGRAPH}' or '{SPECTRUM}'")
 
 
 @dataclass(frozen=True)
@@ -54,34 +72,8 @@ class Method:
     fit: ctf_estimate.Fit
 
 
-def check_settings(params: object) -> None:
-    """Refuse values that cannot be meant."""
-    settings = Settings.of(params)
-    check_bounds(
-        settings,
-        low_A=(1.0, 1000.0),
-        high_A=(0.5, 100.0),
-        defocus_min_A=(-200000.0, 200000.0),
-        defocus_max_A=(-200000.0, 200000.0),
-        astigmatism_max_A=(0.0, 50000.0),
-        phase_shift_max_deg=(0.0, 180.0),
-        tile_A=(50.0, 20000.0),
-        clip_sd=(1.0, 1000.0),
-        confidence_min_frac=(0.0, 1.0),
-        crystal_max_frac=(0.0, 1e9),
-        carbon_max_A=(0.0, 1e6),
-        vacuum_grey=(0.0, 1e12),
-        mean_free_path_A=(0.0, 1e6),
-    )
-    check_order(settings, "high_A", "low_A")
-    check_order(settings, "defocus_min_A", "defocus_max_A")
-    if settings.input not in (MICROGRAPH, SPECTRUM):
-        raise InvalidInput(f"input = {settings.input!r} was set", expected=f"'{MICROGRAPH}' or '{SPECTRUM}'")
-
-
-def run(micrograph: Micrograph, params: object, ctx: StageContext, *, method: Method) -> CtfFit:
+def run(micrograph: Micrograph, settings: Settings, ctx: StageContext, *, method: Method) -> CtfFit:
     """Fit and judge."""
-    settings = Settings.of(params)
     _check(micrograph)
     optics = micrograph.optics
     ctx.report(0, 2, "power spectrum")

@@ -98,7 +98,7 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
     Moulines, J. R. Stat. Soc. B 71, 593 (2009), doi:10.1111/j.1467-9868.2009.00698.x.
     """
     begun = time.process_time()
-    particles.check(stack, ignore_ctf=params.ignore_ctf)
+    stack.require("make a map of", fewest=particles.FEWEST, ctf=not params.ignore_ctf)
     rng = ctx.rng
     n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
     diameter_A = params.particle_diameter_A or 0.85 * n * pixel

@@ -18,39 +18,6 @@ FEWEST = 10
 _CTF = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
 
 
-def check(stack: ParticleStack, *, ignore_ctf: bool) -> None:
-    """Refuse at once what no map can come from.
-
-    Raises
-    ------
-    InvalidInput
-        Too few particles, boxes that do not fit, no CTF, mixed pixels.
-    """
-    m, shape = len(stack.particles), stack.images.shape
-    if m < FEWEST:
-        raise InvalidInput(
-            f"only {m} particles to make a map of", expected=f"at least {FEWEST}", remedy="Pick more particles."
-        )
-    if len(shape) != 3 or shape[1] != shape[2] or shape[0] != m:
-        raise InvalidInput(
-            f"images of shape {shape} for {m} particles", expected=f"({m}, n, n): one square box a particle"
-        )
-    if not ignore_ctf and not stack.particles.has("ctf"):
-        raise InvalidInput(
-            "the particles have no CTF",
-            expected=f"columns {', '.join(_CTF)}",
-            remedy="Run estimate_ctf first, or set ignore_ctf for images without CTF effects.",
-        )
-    if "pixel_size_A" in stack.particles.names:
-        sizes = stack.particles.floats("pixel_size_A")
-        if np.ptp(sizes) > 1e-3 * stack.pixel_size_A:
-            raise InvalidInput(
-                f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
-                expected="one pixel size",
-                remedy="Extract all particles with the same pixel and box.",
-            )
-
-
 def take(
     stack: ParticleStack,
     ctx: StageContext,

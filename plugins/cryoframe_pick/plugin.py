@@ -9,43 +9,29 @@ import numpy as np
 from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
 from cryoframe.numerics import blob
 from cryoframe.numerics.bounds import check_bounds, check_order
-from cryoframe.numerics.pick_choice import DISTANCE_DIAMETERS
-from cryoframe_pick.settings import check, transfer_of
+from cryoframe_pick.settings import Settings, check, transfer_of
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Settings):
     """What may be set."""
 
-    diameter_A: float = 150.0  #: longest diameter of the particle
     inner_diameter_A: float = 0.0  #: diameter of the hollow of a shell-like particle; 0 = solid
     smallest_scale: float = 0.8  #: sizes from this fraction of the diameter up to the diameter are tried
     n_scales: int = 3  #: how many sizes
     threshold: float = 4.0  #: least z-value, in standard deviations of the score where no particle is
-    min_distance_A: float = 0.0  #: least distance of two picks; 0 = 0.6 diameters
-    false_frac: float = 0.5  #: raise the threshold until bright peaks are at most this fraction of the picks
-    junk_sd: float = 5.0  #: leave out areas further from the median grey than this many standard deviations
-    use_ctf: bool = True  #: look for the particle as this CTF images it
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
+        super().__post_init__()
         check_bounds(
             self,
-            diameter_A=(5.0, 20000.0),
             inner_diameter_A=(0.0, 20000.0),
             smallest_scale=(0.1, 1.0),
             n_scales=(1, 16),
             threshold=(0.0, 1000.0),
-            min_distance_A=(0.0, 100000.0),
-            false_frac=(0.0, 1.0),
-            junk_sd=(0.5, 1000.0),
         )
         check_order(self, "inner_diameter_A", "diameter_A")
-
-    @property
-    def least_distance_A(self) -> float:
-        """Distance that two picks of a micrograph are held to, by the kernel as well."""
-        return self.min_distance_A or DISTANCE_DIAMETERS * self.diameter_A
 
 
 @hookimpl

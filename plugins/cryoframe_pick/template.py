@@ -16,55 +16,42 @@ from cryoframe import CtfFit, Micrograph, ParticleTable, StageContext, hookimpl
 from cryoframe.errors import ConfigError, InvalidInput
 from cryoframe.formats import mrc
 from cryoframe.numerics.bounds import check_bounds
-from cryoframe.numerics.pick_choice import DISTANCE_DIAMETERS, Search
+from cryoframe.numerics.pick_choice import Search
 from cryoframe.numerics.template_search import FoundViews, Reference, find_views
-from cryoframe_pick.settings import check
+from cryoframe_pick.settings import Settings, check
 
 #: Standard deviations of resemblance beyond the picking band below which the picks may be noise.
 _SURE_SD = 3.0
 
 
 @dataclass(frozen=True)
-class Params:
-    """What may be set."""
+class Params(Settings):
+    """What may be set; the reference is masked beyond the particle's diameter."""
 
     reference: Path | None = None  #: MRC file of a map or of class averages, protein bright; must be given
     kind: Literal["map", "averages"] = "map"  #: which of the two it is
     pixel_size_A: float = 0.0  #: pixel of that file where its header is wrong; 0 = as the header says
-    diameter_A: float = 150.0  #: longest diameter of the particle; the reference is masked beyond
     symmetry: str = "C1"  #: point group the map is aligned to
     low_pass_A: float = 20.0  #: nothing finer of the reference is used to pick
     view_step_deg: float = 30.0  #: between views of the map
     psi_step_deg: float = 15.0  #: between angles in the plane
     false_picks: float = 1.0  #: peaks of pure noise that one micrograph may give [picks]
     threshold: float = 0.0  #: least z-value, whatever `false_picks` says [standard deviations]
-    min_distance_A: float = 0.0  #: least distance of two picks; 0 = 0.6 diameters
-    false_frac: float = 0.5  #: raise the threshold until peaks of the wrong contrast are this fraction of the picks
-    junk_sd: float = 5.0  #: leave out areas further from the median grey than this many standard deviations
-    use_ctf: bool = True  #: look for the particle as this CTF images it
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
+        super().__post_init__()
         check_bounds(
             self,
             pixel_size_A=(0.0, 1000.0),
-            diameter_A=(5.0, 20000.0),
             low_pass_A=(2.0, 1000.0),
             view_step_deg=(5.0, 180.0),
             psi_step_deg=(2.0, 180.0),
             false_picks=(1e-6, 1e6),
             threshold=(0.0, 1000.0),
-            min_distance_A=(0.0, 100000.0),
-            false_frac=(0.0, 1.0),
-            junk_sd=(0.5, 1000.0),
         )
         if self.kind not in ("map", "averages"):
             raise InvalidInput(f"kind {self.kind!r} was set", expected="map or averages")
-
-    @property
-    def least_distance_A(self) -> float:
-        """Distance that two picks of a micrograph are held to, by the kernel as well."""
-        return self.min_distance_A or DISTANCE_DIAMETERS * self.diameter_A
 
 
 @hookimpl

@@ -26,7 +26,7 @@ def check_inputs(stack: ParticleStack, reference: Volume, mask: Mask | None) -> 
     InvalidInput
         Saying which input, what was expected and what to do.
     """
-    n, m = int(stack.images.shape[-1]), len(stack.particles)
+    n = int(stack.images.shape[-1])
     if reference.data.shape != (n, n, n) or abs(reference.pixel_size_A / stack.pixel_size_A - 1.0) > 1e-3:
         raise InvalidInput(
             f"reference of {reference.data.shape} voxels of {reference.pixel_size_A:.4f} Å for images of {n} px of "
@@ -38,22 +38,7 @@ def check_inputs(stack: ParticleStack, reference: Volume, mask: Mask | None) -> 
         raise InvalidInput("the reference is empty or not finite", expected="a map with density")
     if mask is not None:
         _check_mask(mask, n)
-    if m < FEWEST:
-        raise InvalidInput(
-            "no particles to refine" if not m else f"only {m} particles to refine",
-            expected=f"a stack of at least {FEWEST}",
-            remedy="Pick or keep more particles.",
-        )
-    if "pixel_size_A" in stack.particles.names:
-        sizes = stack.particles.floats("pixel_size_A")
-        if np.ptp(sizes) > 1e-3 * stack.pixel_size_A:
-            raise InvalidInput(
-                f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
-                expected="one pixel size",
-                remedy="Extract all particles with the same pixel and box.",
-            )
-    if not stack.particles.has("ctf"):
-        raise InvalidInput("the particles have no CTF", remedy="Run estimate_ctf, or bring a STAR file with defocus.")
+    stack.require("refine", fewest=FEWEST)
 
 
 def _check_mask(mask: Mask, n: int) -> None:
