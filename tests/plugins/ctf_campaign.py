@@ -4,15 +4,17 @@ A field is one exposure taken in a single frame: ice, particles, damage, partial
 those of the simulated microscope; motion is not in it, since a stage before has undone it.
 
     python tests/plugins/ctf_campaign.py 2000 --method spectrum
+    python tests/plugins/ctf_campaign.py 800 --kind bad
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -84,6 +86,18 @@ def drawn(index: int, *, seed: int = SEED, kinds: bool = True) -> Field:
         thickness_A=float(rng.uniform(200.0, 800.0)),
         n_particles=int(rng.integers(10, 60)),
     )
+
+
+def bad(index: int, *, seed: int = SEED) -> Field:
+    """Field of which nothing should be accepted: each trouble in turn, all else drawn as in a session."""
+    # Numbers far from those of a session, so that no bad field is counted twice.
+    field = drawn(10**6 + index, seed=seed, kinds=False)
+    return dataclasses.replace(field, kind=tuple(TROUBLES)[index % len(TROUBLES)])
+
+
+def large(index: int, *, seed: int = SEED) -> Field:
+    """Good field of 2048², whose rings tell more of the ice."""
+    return dataclasses.replace(drawn(index, seed=seed, kinds=False), shape=(2048, 2048), n_particles=150)
 
 
 def tilted(index: int, *, seed: int = SEED) -> Field:
@@ -206,6 +220,15 @@ class Outcome:
         return float(abs(found - self.field.astigmatism_A * np.exp(2j * np.radians(self.field.angle_deg))))
 
     @property
+    def tilt_error_deg(self) -> float:
+        """Angle between the true and the found plane; what tells no tilt is off by all of it."""
+        tilt = self.fit.tilt_deg
+        found = slopes(tilt, self.fit.tilt_axis_deg or 0.0) if tilt is not None else np.zeros(2)
+        truth = slopes(self.field.tilt_deg, self.field.axis_deg)
+        cosine = (1.0 + truth @ found) / np.sqrt((1.0 + truth @ truth) * (1.0 + found @ found))
+        return float(np.degrees(np.arccos(min(cosine, 1.0))))
+
+    @property
     def is_false(self) -> bool:
         """Accepted, and it ought not to have been."""
         return self.fit.accepted and (not self.field.is_good or abs(self.error_frac) > 0.05)
@@ -228,6 +251,30 @@ def fitted(field: Field, method: ModuleType = plugin) -> Outcome:
     return Outcome(field, fit, seconds, float(by_intensity))
 
 
+def quantile(values: Sequence[float] | np.ndarray, at: float) -> float:
+    """Quantile, NaN of nothing."""
+    return float(np.quantile(values, at)) if len(values) else float("nan")
+
+
+def share(truths: Sequence[bool] | np.ndarray) -> float:
+    """Share of 1 that is true, NaN of nothing."""
+    return float(np.mean(truths)) if len(truths) else float("nan")
+
+
+def bound_95(outcomes: Sequence[Outcome]) -> float:
+    """Upper 95 % bound on the share of bad fields that is accepted: Clopper & Pearson, by bisection."""
+    bad_ones = [one.fit.accepted for one in outcomes if not one.field.is_good]
+    n, seen = len(bad_ones), sum(bad_ones)
+    if n == 0 or seen == n:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        p = 0.5 * (low + high)
+        at_most = sum(math.comb(n, k) * p**k * (1.0 - p) ** (n - k) for k in range(seen + 1))
+        low, high = (p, high) if at_most > 0.05 else (low, p)
+    return high
+
+
 def table(outcomes: Iterable[Outcome]) -> dict[str, float]:
     """Figures of a campaign; shares are of 1, errors of the accepted."""
     every = list(outcomes)
@@ -243,17 +290,24 @@ def table(outcomes: Iterable[Outcome]) -> dict[str, float]:
         "good_accepted_frac": len(accepted) / max(len(good), 1),
         "bad_accepted": sum(one.fit.accepted for one in every if not one.field.is_good),
         "false_accepted_frac": sum(one.is_false for one in every) / max(sum(one.fit.accepted for one in every), 1),
-        "median_error_frac": float(np.median(errors)),
-        "p99_error_frac": float(np.quantile(errors, 0.99)),
-        "largest_error_frac": float(errors.max()),
-        "median_astigmatism_error_A": float(np.median([one.astigmatism_error_A for one in accepted])),
+        "bad_accepted_bound_95_frac": bound_95(every),
+        "median_error_frac": quantile(errors, 0.5),
+        "p99_error_frac": quantile(errors, 0.99),
+        "largest_error_frac": quantile(errors, 1.0),
+        "median_astigmatism_error_A": quantile([one.astigmatism_error_A for one in accepted], 0.5),
+        "largest_tilt_error_deg": quantile([one.tilt_error_deg for one in accepted], 1.0),
+        "tilt_within_3_deg_frac": share([one.tilt_error_deg <= 3.0 for one in accepted]),
         "thickness_told_frac": len(told) / max(len(accepted), 1),
-        "thickness_median_error_A": float(np.median(thickness)) if len(told) else 0.0,
-        "thickness_within_50A_frac": float(np.mean(thickness <= 50.0)) if len(told) else 0.0,
-        "intensity_thickness_median_error_A": float(np.median(by_intensity)),
-        "intensity_thickness_within_50A_frac": float(np.mean(by_intensity <= 50.0)),
+        "thickness_median_error_A": quantile(thickness, 0.5),
+        "thickness_within_50A_frac": share(thickness <= 50.0),
+        "intensity_thickness_median_error_A": quantile(by_intensity, 0.5),
+        "intensity_thickness_within_50A_frac": share(by_intensity <= 50.0),
         "cpu_s": float(np.mean([one.cpu_s for one in every])),
     }
+
+
+#: What the fields of a campaign are drawn by.
+KINDS = {"session": drawn, "bad": bad, "large": large, "tilted": tilted}
 
 
 def main() -> None:
@@ -261,17 +315,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n_fields", type=int)
     parser.add_argument("--method", choices=("spectrum", "profile"), default="spectrum")
+    parser.add_argument(
+        "--kind", choices=tuple(KINDS), default="session", help="bad: nothing but what is to be refused"
+    )
     chosen = parser.parse_args()
     method = plugin if chosen.method == "spectrum" else profile
     outcomes = []
     for index in range(chosen.n_fields):
-        outcomes.append(fitted(drawn(index), method))
+        outcomes.append(fitted(KINDS[chosen.kind](index), method))
         last = outcomes[-1]
-        if last.is_false or (last.fit.accepted and abs(last.error_frac) > 0.03):
+        if last.is_false or (last.fit.accepted and last.field.is_good and abs(last.error_frac) > 0.03):
             sys.stdout.write(f"{last.field}: {100 * last.error_frac:+.1f} %, {last.fit.confidence_frac:.3f}\n")
         if (index + 1) % 250 == 0 or index + 1 == chosen.n_fields:
             lines = "\n".join(f"{name:>36} {value:.4g}" for name, value in table(outcomes).items())
-            sys.stdout.write(f"{chosen.method}\n{lines}\n")
+            sys.stdout.write(f"{chosen.method}, {chosen.kind}\n{lines}\n")
             sys.stdout.flush()
 
 
