@@ -17,16 +17,17 @@ from cryoframe.data.tables import ClassTable, FscTable, IterationTable, Particle
 from cryoframe.testing import phantoms, testcard
 
 _OF_PARTICLES: Final = ("nominal", "empty", "one", "duplicate", "reordered", "bad", "noise")
+_OF_MICROGRAPHS: Final = ("nominal", "empty", "one", "bad", "noise", "card")
 #: Which variants of the phantom each hook has: the others would mean nothing to it.
 VARIANTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "simulate_movies": ("nominal", "empty", "one", "bad"),
-        "correct_motion": ("nominal", "empty", "one", "bad", "noise"),
-        "estimate_ctf": ("nominal", "empty", "bad", "noise"),
+        "correct_motion": ("nominal", "empty", "one", "bad", "noise", "detail", "blank", "damaged", "dose", "gain"),
+        "estimate_ctf": ("nominal", "empty", "bad", "noise", "near", "far", "phase_plate"),
         "denoise_micrograph": ("nominal", "empty", "bad", "noise", "card"),
-        "clean_micrograph": ("nominal", "empty", "bad", "noise"),
-        "pick_particles": ("nominal", "empty", "one", "bad", "noise", "card"),
-        "extract_particles": ("nominal", "empty", "one", "duplicate", "reordered", "bad", "card"),
+        "clean_micrograph": ("nominal", "empty", "bad", "noise", "clean", "carbon"),
+        "pick_particles": (*_OF_MICROGRAPHS, "cropped", "bright", "graded", "apart"),
+        "extract_particles": ("nominal", "empty", "one", "duplicate", "reordered", "bad", "card", "edge"),
         "classify_2d": _OF_PARTICLES,
         "select_particles": ("nominal", "empty", "one", "duplicate", "reordered", "bad"),
         "make_initial_volume": _OF_PARTICLES,
@@ -73,7 +74,11 @@ Maker = Callable[[str, Path], Case]
 
 def make(hook: str, variant: str, folder: Path) -> Case | None:
     """Return the case, or None where there is no phantom for the hook or the variant means nothing to it."""
-    return _MAKERS[hook](variant, folder) if variant in VARIANTS.get(hook, ()) else None
+    from cryoframe.testing import experiments
+
+    if variant not in VARIANTS.get(hook, ()):
+        return None
+    return experiments.MAKERS.get((hook, variant), _MAKERS[hook])(variant, folder)
 
 
 def has_phantom(hook: str) -> bool:
@@ -167,13 +172,18 @@ def _write_ball(path: Path) -> None:
     mrc.write(path, (1.0 / (1.0 + np.exp((radius_A - 45.0) / 4.0))).astype(np.float32), pixel_size_A=phantoms.PIXEL_A)
 
 
-def discs(taken: phantoms.Field) -> phantoms.Field:
-    """The same field with round dark discs of the molecule's size in place of molecules, their centres sub-pixel."""
+def discs(taken: phantoms.Field, *, depths: phantoms.Reals | None = None) -> phantoms.Field:
+    """The same field with round dark discs of the molecule's size in place of molecules, their centres sub-pixel.
+
+    `depths` `(n,)` says how dark each is; 1 where it is not given.
+    """
     ny, nx = phantoms.FIELD_PX
     y, x = np.mgrid[0:ny, 0:nx] * phantoms.PIXEL_A
     image = 0.2 * phantoms.rng_of("discs").standard_normal((ny, nx))
-    for centre_x, centre_y in taken.centres_A:
-        image -= 1.0 / (1.0 + np.exp((np.hypot(x - centre_x, y - centre_y) - 45.0) / 4.0))
+    for depth, (centre_x, centre_y) in zip(
+        np.ones(len(taken.centres_A)) if depths is None else depths, taken.centres_A, strict=True
+    ):
+        image -= depth / (1.0 + np.exp((np.hypot(x - centre_x, y - centre_y) - 45.0) / 4.0))
     return replace(taken, micrograph=replace(taken.micrograph, data=(100.0 + image).astype(np.float32)))
 
 

@@ -140,6 +140,7 @@ _LEVELS = ("nothing", "load", "time", "call")
 SERVICE_HOOKS = (
     "open_movie", "open_micrograph", "read_metadata", "open_gain",
     "open_specimen", "write_movie", "write_reference", "subscribe", "notify",
+    "make_executor",
 )  # fmt: skip
 
 
@@ -182,6 +183,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         inputs,
         makers,
         manners,
+        motion_physics,
         orientation,
         results,
         services,
@@ -199,6 +201,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         *manners.CHECKS,
         *orientation.CHECKS,
         *truth.CHECKS,
+        *motion_physics.CHECKS,
         *devices.CHECKS,
     )
     variants = cases.VARIANTS.get(hook, ())

@@ -233,13 +233,13 @@ ICE_PX = (480, 576)
 ICE_CTF = CtfFit("ice", defocus_u_A=14200.0, defocus_v_A=12600.0, defocus_angle_deg=25.0)
 
 
-def ice(*, signal: float = 1.0, key: object = 0) -> Micrograph:
+def ice(*, signal: float = 1.0, key: object = 0, fit: CtfFit = ICE_CTF) -> Micrograph:
     """Amorphous film under an astigmatic CTF with a fading envelope; `signal` 0 leaves white noise."""
     rng, n = rng_of("ice", key), max(ICE_PX)
     film = fourier.fft2_centred(rng.standard_normal((n, n)).astype(np.float32))
     kx, ky = ctf.half_frequencies(n, ICE_PIXEL_A)
     envelope = np.exp(-60.0 * (kx**2 + ky**2) / 4.0)
-    seen = fourier.ifft2_centred((film * transfer(n, ICE_PIXEL_A, ICE_CTF)[0] * envelope).astype(np.complex64))
+    seen = fourier.ifft2_centred((film * transfer(n, ICE_PIXEL_A, fit)[0] * envelope).astype(np.complex64))
     image = 50.0 + signal * seen[: ICE_PX[0], : ICE_PX[1]] + 0.5 * rng.standard_normal(ICE_PX)
     return Micrograph("ice", image.astype(np.float32), ICE_PIXEL_A, 40.0, False, OPTICS)
 
@@ -253,17 +253,40 @@ class Filmed:
     still: F32
 
 
-def movie(path: Path, still: F32, *, n_frames: int = 8, noise: float = 1.0, key: object = 0) -> Filmed:
-    """A drifting specimen in an MRC file at `path`; the drift slows down as it does under the beam."""
-    rng = rng_of("movie", key)
+def drift_px(n_frames: int) -> Reals:
+    """Where the specimen is in each frame `(n, 2)` (x, y): it slows down as it does under the beam."""
     pace = 1.0 - np.exp(-np.arange(n_frames) / 3.0)
-    drift_px = np.stack([3.5 * pace, -2.0 * pace], axis=-1)
-    frames = [fourier.shift_images(still, shift) + noise * rng.standard_normal(still.shape) for shift in drift_px]
-    stored = np.stack(frames).astype(np.float32)
-    mrc.write(path, stored, pixel_size_A=PIXEL_A, is_stack=True)
-    shape = (int(still.shape[0]), int(still.shape[1]))
-    taken = Movie(f"phantom-{key}", str(path), n_frames, shape, PIXEL_A, 1.0, OPTICS)
-    return Filmed(taken, drift_px * PIXEL_A, still)
+    return np.stack([3.5 * pace, -2.0 * pace], axis=-1)
+
+
+def exposed(still: F32, places_px: Reals, *, noise: float, key: object = 0) -> F32:
+    """Frames `(n, ny, nx)` of a specimen that is at `places_px` `(n, 2)` (x, y), each with white noise of its own."""
+    rng = rng_of("movie", key)
+    frames = [fourier.shift_images(still, shift) + noise * rng.standard_normal(still.shape) for shift in places_px]
+    return np.stack(frames).astype(np.float32)
+
+
+def filed(path: Path, frames: F32, *, dose_per_frame_e_A2: float = 1.0, key: object = 0) -> Movie:
+    """The movie of some frames, in an MRC file at `path`."""
+    mrc.write(path, frames, pixel_size_A=PIXEL_A, is_stack=True)
+    shape = (int(frames.shape[1]), int(frames.shape[2]))
+    return Movie(f"phantom-{key}", str(path), len(frames), shape, PIXEL_A, dose_per_frame_e_A2, OPTICS)
+
+
+def movie(path: Path, still: F32, *, n_frames: int = 8, noise: float = 1.0, key: object = 0) -> Filmed:
+    """A drifting specimen in an MRC file at `path`."""
+    places = drift_px(n_frames)
+    return Filmed(filed(path, exposed(still, places, noise=noise, key=key), key=key), places * PIXEL_A, still)
+
+
+def texture(shape: tuple[int, int], *, b_factor_A2: float = 150.0, key: object = 0) -> F32:
+    """An image of mean 0 and deviation 1 with detail of every size down to two pixels of `PIXEL_A`; periodic."""
+    white = np.fft.rfft2(rng_of("texture", key).standard_normal(shape))
+    ky, kx = np.fft.fftfreq(shape[0], PIXEL_A)[:, None], np.fft.rfftfreq(shape[1], PIXEL_A)
+    white *= np.exp(-0.25 * b_factor_A2 * (kx * kx + ky * ky))
+    white[0, 0] = 0.0
+    seen = np.fft.irfft2(white, shape)
+    return (seen / seen.std()).astype(np.float32)
 
 
 def half_maps(*, noise: float = 0.08, signal: float = 1.0, key: object = 0) -> HalfMaps:

@@ -171,8 +171,13 @@ def shift_sign(session: Session) -> None:
 
 
 def frame_shifts_A(session: Session) -> Reals:
+    """Return the whole-frame shifts `(n, 2)` (x, y) of the nominal motion result, in frame order."""
+    return shifts_of_frames_A(session.nominal().result)
+
+
+def shifts_of_frames_A(result: Any) -> Reals:
     """Return the whole-frame shifts `(n, 2)` (x, y) of a motion result, in frame order."""
-    table = session.nominal().result.motion
+    table = result.motion
     whole = np.isnan(table.floats("patch_x_A"))
     order = np.argsort(table.column("frame")[whole], kind="stable")
     return np.stack([table.floats(f"shift_{axis}_A")[whole][order] for axis in "xy"], axis=-1)

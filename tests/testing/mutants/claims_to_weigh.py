@@ -1,0 +1,17 @@
+"""Says that its plain sum is dose-weighted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryoframe import CorrectedMicrograph, Movie, StageContext, hookimpl
+from cryoframe_motion import plugin as reference
+
+CAUGHT_BY = "dose_weights"
+Params = reference.Params
+
+
+@hookimpl
+def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> CorrectedMicrograph:
+    result = reference.correct_motion(movie, replace(params, dose_weighting=False), ctx)
+    return replace(result, micrograph=replace(result.micrograph, dose_weighted=True), unweighted=result.micrograph)
