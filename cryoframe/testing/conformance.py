@@ -179,6 +179,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
     from cryoframe.testing import cases
     from cryoframe.testing.checks import (
         contract,
+        ctf_physics,
         devices,
         inputs,
         makers,
@@ -202,6 +203,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         *orientation.CHECKS,
         *truth.CHECKS,
         *motion_physics.CHECKS,
+        *ctf_physics.CHECKS,
         *devices.CHECKS,
     )
     variants = cases.VARIANTS.get(hook, ())
