@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryoframe.cli.output import emit, say
-from cryoframe.cli.runs import DATABASE, in_charge
+from cryoframe.cli.runs import DATABASE, folder_of, in_charge
 from cryoframe.errors import ConfigError, EnvironmentFault
 
 if TYPE_CHECKING:
@@ -52,6 +52,22 @@ def ask(folder: Path, verb: str, *, stage: str = "", timeout_s: float = ANSWER_S
     if not ok:
         raise ConfigError(said)
     return said
+
+
+def ask_at_work(options: argparse.Namespace, verb: str, *, otherwise: str, timeout_s: float = ANSWER_S) -> int:
+    """Ask the process at work on the run that the options name, and say its answer.
+
+    Raises
+    ------
+    ConfigError
+        If nobody is at work, with what to do `otherwise`; or if it refuses.
+    EnvironmentFault
+        If it does not answer in time; the request stands.
+    """
+    folder = folder_of(options.where)
+    if not in_charge(folder):
+        raise ConfigError(f"nobody is at work on {folder}", remedy=otherwise)
+    return report(options, ask(folder, verb, timeout_s=timeout_s))
 
 
 def alone(folder: Path, do: Callable[[Bus, State], str]) -> str:

@@ -6,8 +6,7 @@ import argparse
 
 from cryoframe.cli import asking
 from cryoframe.cli.output import json_flag
-from cryoframe.cli.runs import folder_of, in_charge, run_argument
-from cryoframe.errors import ConfigError
+from cryoframe.cli.runs import run_argument
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +17,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Cancel."""
-    folder = folder_of(options.where)
-    if not in_charge(folder):
-        raise ConfigError(f"nobody is at work on {folder}", remedy="There is nothing to cancel.")
-    return asking.report(options, asking.ask(folder, "cancel"))
+    return asking.ask_at_work(options, "cancel", otherwise="There is nothing to cancel.")

@@ -28,18 +28,12 @@ def not_negative(text: str) -> float:
 
 def n_threads(text: str) -> int:
     """Return a number of threads."""
-    value = _whole(text)
-    if not 1 <= value <= MAX_THREADS:
-        raise ArgumentTypeError(f"{text} threads, expected 1 to {MAX_THREADS}")
-    return value
+    return _at_work(text, "threads")
 
 
 def n_workers(text: str) -> int:
     """Return a number of worker processes."""
-    value = _whole(text)
-    if not 1 <= value <= MAX_THREADS:
-        raise ArgumentTypeError(f"{text} workers, expected 1 to {MAX_THREADS}")
-    return value
+    return _at_work(text, "workers")
 
 
 def seed(text: str) -> int:
@@ -47,6 +41,13 @@ def seed(text: str) -> int:
     value = _whole(text)
     if value < 0:
         raise ArgumentTypeError(f"seed {text} is negative, expected 0 or more")
+    return value
+
+
+def _at_work(text: str, noun: str) -> int:
+    value = _whole(text)
+    if not 1 <= value <= MAX_THREADS:
+        raise ArgumentTypeError(f"{text} {noun}, expected 1 to {MAX_THREADS}")
     return value
 
 

@@ -6,8 +6,7 @@ import argparse
 
 from cryoframe.cli import asking
 from cryoframe.cli.output import json_flag
-from cryoframe.cli.runs import folder_of, in_charge, run_argument
-from cryoframe.errors import ConfigError
+from cryoframe.cli.runs import run_argument
 
 #: Every plugin is asked what it is before the swap.
 RELOAD_S = 120.0
@@ -21,7 +20,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reload; 2 if the new configuration cannot be used, and the old one stays in force."""
-    folder = folder_of(options.where)
-    if not in_charge(folder):
-        raise ConfigError(f"nobody is at work on {folder}", remedy="The next `cryoframe watch` reads it anyway.")
-    return asking.report(options, asking.ask(folder, "reload", timeout_s=RELOAD_S))
+    return asking.ask_at_work(
+        options, "reload", otherwise="The next `cryoframe watch` reads it anyway.", timeout_s=RELOAD_S
+    )

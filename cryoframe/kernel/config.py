@@ -174,6 +174,23 @@ class RunConfig:
         return "movies" if self.input("movies") and not self.input("micrographs") else "micrographs"
 
 
+def read_toml(path: Path | str, what: str) -> dict[str, Any]:
+    """Return the plain values of a TOML file; `what` it is, a configuration or a session, for the error.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or is not TOML.
+    """
+    path = Path(path).expanduser().absolute()
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {path} is not TOML: {error}") from error
+
+
 def load(path: Path | str) -> RunConfig:
     """Read a configuration file.
 
@@ -183,13 +200,7 @@ def load(path: Path | str) -> RunConfig:
         Naming the file, the key, and the nearest valid key or value.
     """
     path = Path(path).expanduser().absolute()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"configuration {path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {path} is not TOML: {error}") from error
-    return from_mapping(content, folder=path.parent, where=path.name, path=path)
+    return from_mapping(read_toml(path, "configuration"), folder=path.parent, where=path.name, path=path)
 
 
 def from_mapping(

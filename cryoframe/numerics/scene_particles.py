@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -43,18 +44,39 @@ class DepthField:
 
     def left(self, scene: Scene, frequency_1_A: Reals, start_e_A2: float, stop_e_A2: float) -> F32:
         """Mean amplitude during an exposure, of the shape of the frequencies."""
-        if self.bears_all or not scene.effects.damage:
-            return np.ones(frequency_1_A.shape, dtype=np.float32)
-        kept = signal_left(
-            frequency_1_A,
-            start_e_A2,
-            stop_e_A2,
-            voltage_kV=scene.lens.voltage_kV,
-            temperature_K=scene.temperature_K,
-            lifetime_e_A2=self.lifetime_e_A2,
-            b_rate_A4_e=self.b_rate_A4_e,
-        )
-        return kept.astype(np.float32)
+        return left_of(self, scene, frequency_1_A, start_e_A2, stop_e_A2)
+
+
+class Fading(Protocol):
+    """What fades alike."""
+
+    @property
+    def lifetime_e_A2(self) -> float:
+        """Exposure after which 1/e of it is left."""
+
+    @property
+    def b_rate_A4_e(self) -> float:
+        """Growth of its B-factor with exposure."""
+
+    @property
+    def bears_all(self) -> bool:
+        """Whether the beam changes nothing of it."""
+
+
+def left_of(part: Fading, scene: Scene, frequency_1_A: Reals, start_e_A2: float, stop_e_A2: float) -> F32:
+    """Mean amplitude of a part during an exposure, of the shape of the frequencies."""
+    if part.bears_all or not scene.effects.damage:
+        return np.ones(frequency_1_A.shape, dtype=np.float32)
+    kept = signal_left(
+        frequency_1_A,
+        start_e_A2,
+        stop_e_A2,
+        voltage_kV=scene.lens.voltage_kV,
+        temperature_K=scene.temperature_K,
+        lifetime_e_A2=part.lifetime_e_A2,
+        b_rate_A4_e=part.b_rate_A4_e,
+    )
+    return kept.astype(np.float32)
 
 
 def depth_fields(scene: Scene, grid: SceneGrid) -> list[DepthField]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from typing import Any, Literal, cast
 from cryoframe.data.twin import ViewPeak
 from cryoframe.data.typed import build, refuse_unknown
 from cryoframe.errors import ConfigError, InvalidInput
+from cryoframe.kernel.config import read_toml
 from cryoframe.numerics.bounds import check_bounds, check_order
 
 Kind = Literal["tiff", "mrc", "eer"]
@@ -279,13 +279,7 @@ def read(path: Path | str) -> dict[str, Any]:
     ConfigError
         If it cannot be read or is not TOML.
     """
-    path = Path(path).expanduser().absolute()
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"session {path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"session {path} is not TOML: {error}") from error
+    return read_toml(path, "session")
 
 
 def load(path: Path | str) -> SessionConfig:

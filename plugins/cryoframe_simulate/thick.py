@@ -17,7 +17,6 @@ from cryoframe import Exposure, Specimen
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import interpolate, multislice
 from cryoframe.numerics.backend import C64, F32, Complexes, Floats, Ints, Reals
-from cryoframe.numerics.damage import signal_left
 from cryoframe.numerics.detector_response import spread_transfer
 from cryoframe.numerics.exposure import delocalised, expected_electrons
 from cryoframe.numerics.field import beam_path_A
@@ -36,6 +35,7 @@ from cryoframe.numerics.projection import prepare_volume
 from cryoframe.numerics.scene import FadingPatches, ParticleGroup, Scene, stream_names
 from cryoframe.numerics.scene_frames import SceneFrames
 from cryoframe.numerics.scene_grid import SceneGrid
+from cryoframe.numerics.scene_particles import left_of
 from cryoframe.numerics.warp import warp
 from cryoframe_simulate.sample import Projector
 
@@ -218,19 +218,8 @@ class ThickFrames(SceneFrames):
         """What the beam has left of a part during a frame, of the layout of its transform."""
         scene = self.scene
         k = frequencies_1_A(self._whole, scene.pixel_size_A, False)
-        if part.bears_all or not scene.effects.damage:
-            return np.ones(k.shape, dtype=np.float32)
         start, stop = (float(edge) for edge in scene.dose_edges_e_A2[index : index + 2])
-        kept = signal_left(
-            k,
-            start,
-            stop,
-            voltage_kV=scene.lens.voltage_kV,
-            temperature_K=scene.temperature_K,
-            lifetime_e_A2=part.lifetime_e_A2,
-            b_rate_A4_e=part.b_rate_A4_e,
-        )
-        return kept.astype(np.float32)
+        return left_of(part, scene, k, start, stop)
 
     def _build(self) -> Iterator[Slices]:
         scene = self.scene

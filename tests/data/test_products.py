@@ -68,5 +68,34 @@ def test_optics__are_found_by_group_and_missing_ones_named() -> None:
         stack.optics_of("b")
 
 
+def _boxed(m: int = 12, pixels_A: object = 1.0, **ctf: object) -> ParticleStack:
+    columns = {"particle_id": np.arange(m, dtype=np.uint64), "pixel_size_A": np.full(m, pixels_A, np.float32)}
+    names = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
+    columns |= {name: np.zeros(m, np.float32) for name in names} if not ctf.get("without_ctf") else {}
+    return ParticleStack(np.zeros((m, 4, 4), np.float32), ParticleTable.from_columns(columns), 1.0)
+
+
+def test_a_stack_that_can_be_averaged__is_let_pass() -> None:
+    _boxed().require("classify")
+    _boxed(without_ctf=True).require("classify", ctf=False)
+
+
+@pytest.mark.parametrize(
+    ("stack", "said"),
+    [
+        (_boxed(9), "only 9 particles to classify; expected a stack of at least 10"),
+        (_boxed(0), "no particles to classify"),
+        (dataclasses.replace(_boxed(), images=np.zeros((12, 4, 5), np.float32)), r"expected \(12, n, n\)"),
+        (dataclasses.replace(_boxed(), images=np.zeros((11, 4, 4), np.float32)), "for 12 particles"),
+        (_boxed(without_ctf=True), "the particles have no CTF"),
+        (_boxed(pixels_A=[1.0] * 11 + [1.1]), "pixels from 1.0000 to 1.1000 Å in one stack"),
+    ],
+    ids=["few", "none", "not_square", "count", "no_ctf", "mixed_pixels"],
+)
+def test_a_stack_no_average_can_come_from__is_refused(stack: ParticleStack, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        stack.require("classify")
+
+
 def test_a_micrograph__has_the_shape_of_its_image() -> None:
     assert Micrograph("m", np.zeros((3, 5), np.float32), 1.0).shape_px == (3, 5)

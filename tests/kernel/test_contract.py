@@ -12,6 +12,7 @@ from typing import Literal
 
 import pytest
 
+from cryoframe.data.params import field_docs, params_faults
 from cryoframe.data.typed import convert
 from cryoframe.errors import ConfigError, ContractError
 from cryoframe.kernel import contract
@@ -239,3 +240,28 @@ def test_a_one_file_plugin_with_future_annotations__has_usable_params(
     plugin = Plugins(offers).load(offers[0])
     assert plugin.params_class is not None
     assert contract.params_from(plugin.params_class, {"low_A": 12}).low_A == 12.0
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What two implementations may be set."""
+
+    low_A: float = 30.0  # coarsest ring that is fitted
+    high_A: float = 4.0  # finest ring that is fitted
+
+
+@dataclass(frozen=True)
+class Inheriting(Shared):
+    """What one alone may be set, or means otherwise."""
+
+    high_A: float = 5.0  # finest ring; other tiles ask for another
+    tile_A: float = 750.0  # edge of the tiles
+
+
+def test_inherited_parameters__keep_their_docs_and_the_nearer_class_has_the_last_word() -> None:
+    assert params_faults(Inheriting) == []
+    assert field_docs(Inheriting) == {
+        "low_A": "coarsest ring that is fitted",
+        "high_A": "finest ring; other tiles ask for another",
+        "tile_A": "edge of the tiles",
+    }
