@@ -178,6 +178,8 @@ def checks_of(hook: str) -> tuple[Check, ...]:
     """
     from cryoframe.testing import cases
     from cryoframe.testing.checks import (
+        boxes_physics,
+        cleaning_physics,
         contract,
         ctf_physics,
         devices,
@@ -186,6 +188,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         manners,
         motion_physics,
         orientation,
+        picking_physics,
         results,
         services,
         truth,
@@ -204,6 +207,9 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         *truth.CHECKS,
         *motion_physics.CHECKS,
         *ctf_physics.CHECKS,
+        *cleaning_physics.CHECKS,
+        *picking_physics.CHECKS,
+        *boxes_physics.CHECKS,
         *devices.CHECKS,
     )
     variants = cases.VARIANTS.get(hook, ())

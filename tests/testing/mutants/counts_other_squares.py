@@ -1,0 +1,17 @@
+"""The usable share of something else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cryoframe import Micrograph, MicrographVerdict, StageContext, hookimpl
+from cryoframe_pick import texture as reference
+
+CAUGHT_BY = "verdict_consistent"
+Params = reference.Params
+
+
+@hookimpl
+def clean_micrograph(micrograph: Micrograph, params: Params, ctx: StageContext) -> MicrographVerdict:
+    found = reference.clean_micrograph(micrograph, params, ctx)
+    return replace(found, usable_frac=0.5 * found.usable_frac)
