@@ -285,8 +285,9 @@ def texture(shape: tuple[int, int], *, b_factor_A2: float = 150.0, key: object =
     ky, kx = np.fft.fftfreq(shape[0], PIXEL_A)[:, None], np.fft.rfftfreq(shape[1], PIXEL_A)
     white *= np.exp(-0.25 * b_factor_A2 * (kx * kx + ky * ky))
     white[0, 0] = 0.0
-    seen = np.fft.irfft2(white, shape)
-    return (seen / seen.std()).astype(np.float32)
+    seen: Reals = np.fft.irfft2(white, shape)
+    scaled: F32 = (seen / seen.std()).astype(np.float32)
+    return scaled
 
 
 def half_maps(*, noise: float = 0.08, signal: float = 1.0, key: object = 0) -> HalfMaps:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from cryoframe.data.images import CorrectedMicrograph, Micrograph
 from cryoframe.errors import ConformanceError, CryoframeError
@@ -16,7 +17,8 @@ from cryoframe.testing.checks.promise import Check, NotAsked, fail
 from cryoframe.testing.phantoms import PIXEL_A, Reals
 from cryoframe.testing.sessions import Session
 
-Transform = np.ndarray[Any, np.dtype[np.complex128]]
+Image = npt.NDArray[Any]
+Transform = npt.NDArray[np.complex128]
 HOOK: Final = ("correct_motion",)
 #: Spacings [Å] whose agreement with the specimen is looked at: four to two and a quarter pixels.
 FINE_A: Final = (16.0, 9.0)
@@ -142,7 +144,7 @@ def critical_exposure_e_A2(frequency_1_A: float) -> float:
     return float(0.245 * frequency_1_A**-1.665 + 2.81)
 
 
-def frame_weights(image: Reals, own: Reals, shifts_A: Reals) -> Reals:
+def frame_weights(image: Image, own: Image, shifts_A: Reals) -> Reals:
     """How much of what frames `(n, ny, nx)` alone have is in an image, by band `(b, n)`."""
     ky, kx = np.fft.fftfreq(image.shape[0], PIXEL_A)[:, None], np.fft.rfftfreq(image.shape[1], PIXEL_A)
     k = np.hypot(ky, kx)
@@ -156,14 +158,14 @@ def frame_weights(image: Reals, own: Reals, shifts_A: Reals) -> Reals:
     return weights
 
 
-def decay_with(dose_e_A2: Reals, weight: Reals) -> float:
+def decay_with(dose_e_A2: Image, weight: Reals) -> float:
     """Rate d [Å²/e] at which weights fall as exp(−d·N), by least squares of their logarithms."""
     logarithm = np.log(np.maximum(weight, 1e-3 * np.abs(weight).max()))
     away = dose_e_A2 - dose_e_A2.mean()
     return float(-np.sum(away * logarithm) / np.sum(away**2))
 
 
-def likeness(image: Reals, still: Reals) -> float:
+def likeness(image: Image, still: Image) -> float:
     """Correlation of an image with the specimen over fine detail, wherever it came to lie."""
     a, b = _fine(image), _fine(still)
     peak = _surface(a, b).max()
@@ -171,7 +173,7 @@ def likeness(image: Reals, still: Reals) -> float:
     return float(peak / scale)
 
 
-def displacement_px(image: Reals, other: Reals) -> tuple[float, float]:
+def displacement_px(image: Image, other: Image) -> tuple[float, float]:
     """How far (x, y) an image lies beside another, to a quarter of a pixel."""
     surface = _surface(_fine(image), _fine(other))
     y, x = np.unravel_index(int(surface.argmax()), surface.shape)
@@ -179,7 +181,7 @@ def displacement_px(image: Reals, other: Reals) -> tuple[float, float]:
     return ((x + nx // 2) % nx - nx // 2) / _FINER, ((y + ny // 2) % ny - ny // 2) / _FINER
 
 
-def _fine(image: Reals) -> Transform:
+def _fine(image: Image) -> Transform:
     """Transform of the fine detail of an image, zero elsewhere."""
     ny, nx = image.shape
     k = np.hypot(np.fft.fftfreq(ny, PIXEL_A)[:, None], np.fft.rfftfreq(nx, PIXEL_A))

@@ -118,7 +118,8 @@ def _nearest_A(places: Reals) -> Reals:
     """Distance of each place to the nearest other, infinite where it is alone."""
     distance = np.linalg.norm(places[:, None] - places[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
-    return distance.min(axis=1, initial=np.inf)
+    nearest: Reals = distance.min(axis=1, initial=np.inf)
+    return nearest
 
 
 def _rank_correlation(a: Reals, b: Reals) -> float:
