@@ -12,6 +12,8 @@ from cryoframe.numerics.fourier import good_size, rfft2
 
 _MAD_TO_SD = 1.4826
 _TILES_AT_ONCE = 4
+#: More pixels at the largest value than this and the camera, or the file's type, was too small for the image.
+_SATURATED_FRAC = 0.25
 
 
 def robust_scale(values: Floats) -> tuple[float, float]:
@@ -53,7 +55,30 @@ def check_image(micrograph: Floats, *, smallest_px: int) -> None:
         raise InvalidInput(f"every pixel of the micrograph is {low}", remedy="The exposure or its file is empty.")
 
 
-def check_saturation(micrograph: Floats, *, most_frac: float) -> None:
+def check_pixel_size(pixel_size_A: float) -> None:
+    """Refuse a pixel that is no length.
+
+    Raises
+    ------
+    InvalidInput
+        Unless the number is finite and above 0.
+    """
+    if not (pixel_size_A > 0 and np.isfinite(pixel_size_A)):
+        raise InvalidInput(
+            f"the micrograph has a pixel of {pixel_size_A} Å",
+            expected="a positive number",
+            remedy="State pixel_size_A in the configuration.",
+        )
+
+
+def check_recording(micrograph: Floats, pixel_size_A: float, *, smallest_px: int) -> None:
+    """Refuse what is no recorded image: see :func:`check_image`, :func:`check_pixel_size`, :func:`check_saturation`."""
+    check_pixel_size(pixel_size_A)
+    check_image(micrograph, smallest_px=smallest_px)
+    check_saturation(micrograph)
+
+
+def check_saturation(micrograph: Floats, *, most_frac: float = _SATURATED_FRAC) -> None:
     """Refuse an image of whose pixels more than `most_frac` have the largest value there is.
 
     Raises

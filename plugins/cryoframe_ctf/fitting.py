@@ -16,8 +16,6 @@ from cryoframe.numerics.ice_thickness import thickness_from_intensity_A
 
 MICROGRAPH, SPECTRUM = "micrograph", "spectrum"
 _SMALLEST_PX = 64
-#: More pixels at the largest value than this and the camera, or the file's type, was too small for the image.
-_SATURATED_FRAC = 0.25
 
 
 @dataclass(frozen=True)
@@ -99,13 +97,7 @@ def run(micrograph: Micrograph, settings: Settings, ctx: StageContext, *, method
 
 
 def _check(micrograph: Micrograph) -> None:
-    pixel_size_A = micrograph.pixel_size_A
-    if not (pixel_size_A > 0 and np.isfinite(pixel_size_A)):
-        raise InvalidInput(
-            f"micrograph '{micrograph.micrograph_id}' has a pixel of {pixel_size_A} Å",
-            expected="a positive number",
-            remedy="State pixel_size_A in the configuration.",
-        )
+    spectrum.check_pixel_size(micrograph.pixel_size_A)
     spectrum.check_image(micrograph.data, smallest_px=_SMALLEST_PX)
 
 
@@ -124,7 +116,7 @@ def recorded(
         power = spectrum.half_of_full(micrograph.data)
         parts, centres = ctf_estimate.nothing()
         return ctf_estimate.Recording(power, pixel_size_A, voltage_kV, 0.0, parts, centres, tiled=False)
-    spectrum.check_saturation(micrograph.data, most_frac=_SATURATED_FRAC)
+    spectrum.check_saturation(micrograph.data)
     tile_px = spectrum.tile_size(settings.tile_A, pixel_size_A, micrograph.shape_px)
     clipped = spectrum.clip_outliers(micrograph.data, n_sigma=settings.clip_sd)
     tiled = spectrum.tiled_spectra(

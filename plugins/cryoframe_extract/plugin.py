@@ -53,7 +53,9 @@ def extract_particles(
     _check(micrograph, params, out_px)
     pixel_A = micrograph.pixel_size_A
     out_pixel_A = pixel_A * params.box_px / out_px
-    particles = _without_duplicates(particles, params.duplicate_A, ctx)
+    placed = np.isfinite(_centres_A(particles)).all(axis=1)
+    _drop(ctx, particles, ~placed, "position is not a number", np.zeros(len(particles)))
+    particles = _without_duplicates(particles.select(placed), params.duplicate_A, ctx)
     corners, middle = boxes.box_corners(_centres_A(particles) / pixel_A, params.box_px)
     over = boxes.outside_by_px(corners, params.box_px, micrograph.shape_px)
     allowed_px = params.box_px // 2 if params.edge == "mirror" else 0
@@ -86,7 +88,7 @@ def _check(micrograph: Micrograph, params: Params, out_px: int) -> None:
             f"box_px = {params.box_px} and out_box_px = {params.out_box_px} were set",
             expected="even numbers of at least 8, the second not larger than the first",
         )
-    spectrum.check_image(micrograph.data, smallest_px=params.box_px)
+    spectrum.check_recording(micrograph.data, micrograph.pixel_size_A, smallest_px=params.box_px)
 
 
 def _without_duplicates(particles: ParticleTable, distance_A: float, ctx: StageContext) -> ParticleTable:

@@ -58,7 +58,7 @@ def check(micrograph: Micrograph, diameter_A: float) -> None:
     InvalidInput
         For what cannot be searched.
     """
-    spectrum.check_image(micrograph.data, smallest_px=8)
+    spectrum.check_recording(micrograph.data, micrograph.pixel_size_A, smallest_px=8)
     ny, nx = micrograph.shape_px
     pixel_A = micrograph.pixel_size_A
     if not 4.0 * pixel_A <= diameter_A <= 0.5 * min(ny, nx) * pixel_A:

@@ -38,7 +38,7 @@ class Params:
 @hookimpl
 def clean_micrograph(micrograph: Micrograph, params: Params, ctx: StageContext) -> MicrographVerdict:
     """Mark squares unlike most, and judge by what is left and by the spectrum."""
-    spectrum.check_image(micrograph.data, smallest_px=32)
+    spectrum.check_recording(micrograph.data, micrograph.pixel_size_A, smallest_px=32)
     tile_px = max(round(params.tile_A / micrograph.pixel_size_A), 2)
     if min(micrograph.shape_px) < 4 * tile_px:
         raise InvalidInput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ WITH_ROWS = (
     "refine_ctf",
     "analyse_heterogeneity",
 )
+OF_MICROGRAPHS = ("estimate_ctf", "clean_micrograph", "pick_particles", "extract_particles")
 #: Where an image lies, which may well depend on the order.
 _ADDRESSES = ("stack", "stack_index")
 #: Stages that hand on every particle they are given.
@@ -116,6 +118,35 @@ def bad_item_refused_clearly(session: Session) -> None:
     _no_invention(session, result, listener)
 
 
+def impossible_image_refused(session: Session) -> None:
+    """A pixel of no size, one row, and one infinite pixel are refused in words."""
+    inputs = dict(session.copies())
+    image = inputs["micrograph"]
+    infinite = np.array(image.data)
+    infinite[3, 5] = np.inf
+    for name, spoilt in (
+        ("a pixel of 0 Å", replace(image, pixel_size_A=0.0)),
+        ("a micrograph of one row", replace(image, data=np.array(image.data[:1]))),
+        ("an infinite pixel", replace(image, data=infinite)),
+    ):
+        try:
+            result = session.call(inputs={**inputs, "micrograph": spoilt})
+        except ConformanceError:
+            raise
+        except CryoframeError as error:
+            if not (error.expected or error.remedy):
+                fail(f"it refuses {name} with '{error}' alone", remedy="Say what was expected, or what to do.")
+            continue
+        except Exception as error:
+            fail(
+                f"over {name} it falls with {type(error).__name__}: {error}",
+                remedy="Check the input and raise cryoframe.errors.InvalidInput(what, expected=…, remedy=…).",
+            )
+        if name != "an infinite pixel":
+            fail(f"it returns a {type(result).__name__} for {name}", remedy="Raise InvalidInput.")
+        judge(session, result, name)
+
+
 def _no_invention(session: Session, result: Any, listener: Listener) -> None:
     particles = next(iter_particles(session.inputs("bad")), None)
     stack = session.inputs("bad").get("stack")
@@ -199,5 +230,6 @@ CHECKS = (
     Check(one_item, variant="one"),
     Check(duplicate_item, variant="duplicate"),
     Check(bad_item_refused_clearly, variant="bad"),
+    Check(impossible_image_refused, hooks=OF_MICROGRAPHS),
     Check(rows_reordered, hooks=WITH_ROWS, variant="reordered"),
 )
