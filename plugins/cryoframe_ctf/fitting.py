@@ -16,6 +16,8 @@ from cryoframe.numerics.ice_thickness import thickness_from_intensity_A
 
 MICROGRAPH, SPECTRUM = "micrograph", "spectrum"
 _SMALLEST_PX = 64
+#: Beam current drifts: a micrograph of hardly any ice may be this much brighter than the vacuum was.
+_BRIGHTEST = 1.02
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,12 @@ def run(micrograph: Micrograph, settings: Settings, ctx: StageContext, *, method
         ctf_estimate.Demands(settings.confidence_min_frac, settings.crystal_max_frac, settings.carbon_max_A),
         fit=method.fit,
     )
-    product = _product(micrograph, recording, found, thickness_A=_thickness_A(micrograph, settings, found))
+    by_rings = None if found.thickness is None else found.thickness.thickness_A
+    by_intensity = _by_intensity_A(micrograph, settings, ctx)
+    # The mean of a micrograph is known to a thousandth; how rings fade tells less, and of thick ice only.
+    product = _product(micrograph, recording, found, thickness_A=by_rings if by_intensity is None else by_intensity)
+    if by_rings is not None and by_intensity is not None:
+        ctx.metric("ice_thickness_by_rings_A", by_rings, "Å")
     _tell(ctx, product, found)
     return product
 
@@ -142,13 +149,22 @@ def _weighed_extent_A(micrograph: Micrograph, tile_px: int) -> tuple[float, floa
     return (nx - taper) * micrograph.pixel_size_A, (ny - taper) * micrograph.pixel_size_A
 
 
-def _thickness_A(micrograph: Micrograph, settings: Settings, found: ctf_estimate.Estimate) -> float | None:
-    """Thickness from intensity where the vacuum's is known, else from the rings."""
-    if settings.vacuum_grey > 0.0 and settings.input == MICROGRAPH:
+def _by_intensity_A(micrograph: Micrograph, settings: Settings, ctx: StageContext) -> float | None:
+    """Thickness from intensity where the vacuum's is known and the micrograph's can be held against it."""
+    if settings.vacuum_grey == 0.0 or settings.input == SPECTRUM:
+        return None
+    mean = float(micrograph.data.mean(dtype=np.float64))
+    if micrograph.dose_weighted:
+        ctx.log("No ice thickness from intensity: a dose-weighted sum is not in the units of vacuum_grey.")
+    elif not 0.0 < mean <= _BRIGHTEST * settings.vacuum_grey:
+        ctx.log(
+            f"No ice thickness from intensity: the micrograph's mean of {mean:.4g} is no share of vacuum_grey ="
+            f" {settings.vacuum_grey:.4g}. Measure vacuum_grey through an empty hole, at the dose of these movies."
+        )
+    else:
         free_path_A = settings.mean_free_path_A or inelastic_mean_free_path_A(micrograph.optics.voltage_kV)
-        mean = float(micrograph.data.mean(dtype=np.float64))
         return thickness_from_intensity_A(mean, settings.vacuum_grey, free_path_A)
-    return None if found.thickness is None else found.thickness.thickness_A
+    return None
 
 
 def _product(

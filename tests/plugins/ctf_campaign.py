@@ -240,11 +240,12 @@ def slopes(tilt_deg: float, axis_deg: float) -> np.ndarray:
     return np.tan(np.radians(tilt_deg)) * np.array([-np.sin(axis), np.cos(axis)])
 
 
-def fitted(field: Field, method: ModuleType = plugin) -> Outcome:
+def fitted(field: Field, method: ModuleType = plugin, **settings: float) -> Outcome:
     """Make a field and fit it; the thickness by intensity needs no fit of its own."""
     micrograph = micrograph_of(field)
     started = time.process_time()
-    fit = method.estimate_ctf(micrograph=micrograph, params=method.Params(), ctx=StageContext(Path("unused")))
+    params = method.Params(**settings)
+    fit = method.estimate_ctf(micrograph=micrograph, params=params, ctx=StageContext(Path("unused")))
     seconds = time.process_time() - started
     free_path_A = ice.inelastic_mean_free_path_A(VOLTAGE_KV)
     by_intensity = free_path_A * np.log(field.vacuum_grey / float(micrograph.data.mean(dtype=np.float64)))

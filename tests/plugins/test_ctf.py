@@ -198,6 +198,20 @@ def test_progress_is_told__and_cancelling_stops(tmp_path):
         )
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("vacuum", "weighted", "says"), [(30.0, False, "no share of vacuum_grey"), (50.0, True, "dose-weighted")]
+)
+def test_intensity_that_cannot_be_compared__gives_no_thickness_and_says_why(tmp_path, method, vacuum, weighted, says):
+    data = np.random.default_rng(9).poisson(40.0, (512, 512)).astype(np.float32)
+    lines = []
+    micrograph = Micrograph("m", data, 1.2, dose_weighted=weighted)
+    ctx = StageContext(tmp_path, on_log=lines.append)
+    fit = method.estimate_ctf(micrograph=micrograph, params=method.Params(vacuum_grey=vacuum), ctx=ctx)
+    assert fit.ice_thickness_A is None
+    assert says in " ".join(lines)
+
+
 def test_intensity_behind_the_slit__gives_the_thickness(tmp_path):
     vacuum = 40.0
     data = np.random.default_rng(9).poisson(vacuum * np.exp(-450.0 / 3950.0), (512, 512)).astype(np.float32)

@@ -8,6 +8,7 @@ import ctf_campaign as campaign
 import numpy as np
 import pytest
 
+from cryoframe.numerics import ice
 from cryoframe_ctf import plugin, profile
 
 N_FIELDS, N_TILTED = 60, 4
@@ -40,6 +41,27 @@ def test_ice_thickness_of_larger_fields__is_told_to_five_nanometres(say):
             told += 1
             assert fit.ice_thickness_A == pytest.approx(field.thickness_A, abs=50.0)
     assert told >= 4
+
+
+@pytest.mark.parametrize("method", [pytest.param(plugin, id="spectrum"), pytest.param(profile, id="profile")])
+def test_with_the_vacuums_intensity__the_thickness_of_every_field_is_told(method, say):
+    errors = []
+    for index in range(200, 204):
+        field = campaign.drawn(index, kinds=False)
+        fit = campaign.fitted(field, method, vacuum_grey=field.vacuum_grey).fit
+        errors.append(fit.ice_thickness_A - field.thickness_A)
+    say(f"ice by intensity, 4 fields, {method.__name__}: off by {min(errors):+.0f} to {max(errors):+.0f} Å")
+    assert max(map(abs, errors)) <= 50.0
+
+
+def test_a_wrong_mean_free_path__scales_the_thickness(say):
+    field = campaign.drawn(201, kinds=False)
+    free_path_A = ice.inelastic_mean_free_path_A(campaign.VOLTAGE_KV)
+    told = [
+        campaign.fitted(field, profile, vacuum_grey=field.vacuum_grey, mean_free_path_A=factor * free_path_A).fit
+        for factor in (1.0, 1.25)
+    ]
+    assert told[1].ice_thickness_A == pytest.approx(1.25 * told[0].ice_thickness_A)
 
 
 def test_tilted_fields__have_their_tilt_to_three_degrees(say):
