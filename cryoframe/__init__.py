@@ -47,7 +47,9 @@ if TYPE_CHECKING:
         ViewPeak,
     )
     from cryoframe.errors import CryoframeError
+    from cryoframe.execution.processes import Processes
     from cryoframe.execution.run import Run
+    from cryoframe.kernel.attempt import Executor, ExecutorRequest, Job, Outcome
     from cryoframe.kernel.context import StageContext
     from cryoframe.kernel.stage import hookimpl
     from cryoframe.records.bus import Bus
@@ -74,7 +76,9 @@ _HOMES = {
     ),
     "cryoframe.errors": ("CryoframeError",),
     "cryoframe.records.bus": ("Bus",),
+    "cryoframe.kernel.attempt": ("Executor", "ExecutorRequest", "Job", "Outcome"),
     "cryoframe.kernel.context": ("StageContext",),
+    "cryoframe.execution.processes": ("Processes",),
     "cryoframe.execution.run": ("Run",),
     "cryoframe.kernel.stage": ("hookimpl",),
 }  # fmt: skip
@@ -83,10 +87,12 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AcquisitionMetadata", "Alarm", "AtomicModel", "Bus", "ClassTable", "Classes2D", "Classes3D", "Column",
     "ColumnGroup", "Convention", "CorrectedMicrograph", "CryoframeError", "CtfFit", "CtfTable", "DefectMap",
-    "EventSource", "Exposure", "ExposureTruth", "FadingPart", "FrameSource", "FscTable", "GainReference", "HalfMaps",
-    "Heterogeneity", "IterationTable", "LocalResolution", "Mask", "Micrograph", "MicrographSource",
+    "EventSource", "Executor", "ExecutorRequest", "Exposure", "ExposureTruth", "FadingPart", "FrameSource", "FscTable",
+    "GainReference", "HalfMaps",
+    "Heterogeneity", "IterationTable", "Job", "LocalResolution", "Mask", "Micrograph", "MicrographSource",
     "MicrographVerdict", "MotionTable",
-    "Movie", "Optics", "ParticleStack", "ParticleTable", "Recording", "ReferenceImage", "Refinement", "Run", "Schema",
+    "Movie", "Optics", "Outcome", "ParticleStack", "ParticleTable", "Processes", "Recording", "ReferenceImage",
+    "Refinement", "Run", "Schema",
     "SharpenedMap", "SimulatedMovie", "Specimen", "SpecimenRequest", "StageContext", "Table", "Trouble", "ViewPeak",
     "Volume", "hookimpl",
 ]  # fmt: skip

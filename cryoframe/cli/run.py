@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def change_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that go before the configuration."""
     parser.add_argument("--workers", type=int, metavar="N", help="attempts at a time")
-    parser.add_argument("--executor", choices=("inline", "processes"), help="where attempts run")
+    parser.add_argument("--executor", metavar="NAME", help="where attempts run: inline, processes, dask …")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:n")
 
 
@@ -58,7 +58,8 @@ def changed(options: argparse.Namespace) -> RunConfig:
     import dataclasses
 
     from cryoframe.errors import ConfigError
-    from cryoframe.kernel.config import MAX_WORKERS, load
+    from cryoframe.kernel.attempt import BUILT_IN_EXECUTORS
+    from cryoframe.kernel.config import MAX_WORKERS, check_executor, load
     from cryoframe.kernel.device import check_name
 
     config = load(options.config)
@@ -67,7 +68,12 @@ def changed(options: argparse.Namespace) -> RunConfig:
         raise ConfigError(f"--workers is {given['workers']}", expected=f"more than 0 and at most {MAX_WORKERS}")
     if given["device"] is not None:
         check_name(given["device"])
-    return dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
+    config = dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
+    if given["executor"] in BUILT_IN_EXECUTORS:
+        return dataclasses.replace(config, executor_settings={})
+    if given["executor"] is not None:
+        check_executor(config, "--executor")
+    return config
 
 
 def check_report(path: Path | None) -> None:

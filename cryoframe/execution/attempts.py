@@ -12,6 +12,7 @@ from cryoframe.data.ids import digest_bytes
 from cryoframe.errors import ContractError, PluginError
 from cryoframe.execution.executor import LOG, TRACEBACK, Job, Outcome
 from cryoframe.execution.ledger import Due
+from cryoframe.kernel.attempt import BUILT_IN_EXECUTORS
 from cryoframe.kernel.config import RunConfig, StageConfig
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
@@ -42,6 +43,7 @@ def description(config: RunConfig, plugins: Plugins, node: Node, scratch: Path) 
     """Return the job that only asks what a stage's plugin is."""
     stage = node.stage
     services = tuple(offer for hook in _SERVICES for offer in plugins.offered(hook))
+    elsewhere = config.executor not in BUILT_IN_EXECUTORS  # another machine may have another version of the code
     return Job(
         stage.id,
         node.offer,
@@ -53,13 +55,16 @@ def description(config: RunConfig, plugins: Plugins, node: Node, scratch: Path) 
         device=stage.device or config.device,
         deadline_s=DESCRIPTION_S,
         python=str(stage.python or ""),
+        source=plugins.source_digest(node.offer) if elsewhere and not stage.python else "",
         base=str(config.path.parent if config.path else Path.cwd()),
         services=services + plugins.wrappers(node.spec.hook),
     )
 
 
-def job(config: RunConfig, plugins: Plugins, due: Due, scratch: Path, *, device: str, item_digest: str) -> Job:
-    """Return the job of one attempt at a task."""
+def job(
+    config: RunConfig, plugins: Plugins, due: Due, scratch: Path, *, said: Mapping[str, Any], item_digest: str
+) -> Job:
+    """Return the job of one attempt at a task; `said` is its plugin's description."""
     stage = due.node.stage
     return replace(
         description(config, plugins, due.node, scratch),
@@ -67,7 +72,8 @@ def job(config: RunConfig, plugins: Plugins, due: Due, scratch: Path, *, device:
         inputs=due.refs,
         item_id=due.item_id,
         item_digest=item_digest,
-        device=device,
+        device=str(said["device"]),
+        source=str(said["source"]) if config.executor not in BUILT_IN_EXECUTORS else "",
         deadline_s=stage.timeout_s,
         memory_MB=float(stage.memory_MB),
     )
@@ -94,7 +100,11 @@ def record(config: RunConfig, due: Due, said: Mapping[str, Any], outcome: Outcom
         seconds=outcome.seconds,
         cpu_s=outcome.cpu_s,
         peak_MB=outcome.peak_MB,
-        notes={"left_out": list(due.left_out), "interpreter": said["python"]},
+        notes={
+            "left_out": list(due.left_out),
+            "interpreter": said["python"],
+            **{name: outcome.result[name] for name in ("node",) if name in outcome.result},
+        },
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cryoframe.errors import EnvironmentFault
-from cryoframe.execution.executor import Job, Outcome, Voice, mute, outcome_of
+from cryoframe.execution.executor import Executor, Job, Outcome, Voice, mute, outcome_of
 from cryoframe.kernel.discovery import Offer
 
 #: Libraries may not start threads where processes are forked; results may not depend on how many BLAS would use.
@@ -122,6 +122,10 @@ class Processes:
         """End the helpers that have these imported, and their attempts with them."""
         for key in [key for key in self._zygotes if key[1] in offers]:
             self._retired += self._end(key)
+
+    def another(self) -> Executor:
+        """Return one with helpers of its own."""
+        return Processes(folder=self._folder)
 
     def close(self) -> None:
         """End every attempt and helper."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryoframe.execution.run import Run
 
 #: What a process has built itself upon; the rest may change while it works.
-FIXED = ("name", "folder", "seed")
+FIXED = ("name", "folder", "products", "seed")
 FIXED_WATCH = ("folders", "patterns", "kind", "observer")
 _NOT_COMPARED = ("path", "digest", "stages", "watch")
 
@@ -36,7 +36,7 @@ def reload(run: Run, config: RunConfig) -> tuple[str, ...]:
         If it cannot be used; nothing has changed then.
     """
     old, runner = run.config, run.runner_in_charge()
-    config = dataclasses.replace(config, executor=old.executor)
+    config = dataclasses.replace(config, executor=old.executor, executor_settings=old.executor_settings)
     _refuse_fixed(old, config)
     sources.forget()
     offers = (*discovery.scan(), *discovery.local_offers(config.plugin_files))

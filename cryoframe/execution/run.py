@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Self
 
 from cryoframe.errors import ConfigError, CryoframeError, FileError, StoreError
-from cryoframe.execution import attempts
+from cryoframe.execution import attempts, executors
 from cryoframe.execution.admit import Admission, Reading
 from cryoframe.execution.control import Desk, Request, leftovers
-from cryoframe.execution.executor import Executor, Inline
+from cryoframe.execution.executor import Executor
 from cryoframe.execution.ledger import Ledger
-from cryoframe.execution.processes import Processes
 from cryoframe.execution.reload import reload
 from cryoframe.execution.runner import Runner
 from cryoframe.kernel import config as configuration
@@ -55,12 +54,13 @@ class Run:
             raise
 
     def _open(self) -> None:
+        executors.share_products(self.config)
         self._database = Database.open(self.folder / DATABASE)
         self.journal = Journal(self._database)
         self.bus = Bus(self.journal, self.config.name)
         self.state, self.store = State(self._database), Store(self.folder, self.bus)
         self.bus.publish(events.RunOpened, folder=str(self.folder), config_digest=self.config.digest)
-        self.store.sweep()
+        self.store.sweep(spare=executors.left_elsewhere(self.config))
         self._executors: list[Executor] = []
         self._runner: Runner | None = None
         self._admission: Admission | None = None
@@ -120,7 +120,9 @@ class Run:
             if remark := self.config.optics_remark():
                 self.bus.publish(events.OpticsAssumed, names=", ".join(self.config.assumed_optics), remark=remark)
             ledger = Ledger(plan, self.config, self.state, self.store)
-            self._runner = Runner(ledger, self.plugins, self.bus, self._executor(self._hear), backoff_s=self.backoff_s)
+            executor = executors.chosen(self.config, self.plugins, self._hear)
+            self._executors.append(executor)
+            self._runner = Runner(ledger, self.plugins, self.bus, executor, backoff_s=self.backoff_s)
             self._runner.live, self._runner.held = live, self.state.held()
             self._runner.between = self._desk.look
             self._listeners()
@@ -279,7 +281,7 @@ class Run:
 
     def another_executor(self) -> Executor:
         """Return an executor like that of the run, for who closes it."""
-        return Inline() if self.config.executor == "inline" else Processes(folder=self.folder)
+        return self.runner_in_charge().executor.another()
 
     def _retry(self, request: Request) -> str:
         return f"{self.retry(request.stage_id or None, request.item_id or None)} queued again"
@@ -304,14 +306,10 @@ class Run:
 
     def _door(self) -> Admission:
         if self._admission is None:
-            reader = self._executor(lambda _, __: None)
+            reader = executors.here(self.config)
+            self._executors.append(reader)
             self._admission = Admission(self.state, self.store, self.bus, reader=reader, plugins=self.plugins)
         return self._admission
-
-    def _executor(self, voice: object) -> Executor:
-        made: Executor = Inline(voice) if self.config.executor == "inline" else Processes(voice, folder=self.folder)  # type: ignore[arg-type]
-        self._executors.append(made)
-        return made
 
     def _hear(self, ticket: str, message: Mapping[str, object]) -> None:
         if self._runner is not None:

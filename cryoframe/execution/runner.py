@@ -285,7 +285,7 @@ class Runner:
             self._fail(running, Outcome("", {}, "environment", str(error)))
 
     def _has_room(self) -> bool:
-        free_MB = shutil.disk_usage(self.store.folder).free / 2**20
+        free_MB = shutil.disk_usage(self.store.folder / "scratch").free / 2**20
         short = is_short(free_MB, self.low_water_MB, was_short=bool(self.paused))
         if short and not self.paused:
             self.paused = f"only {free_MB:.0f} MB are free in {self.store.folder}"
@@ -297,8 +297,8 @@ class Runner:
 
     # -- jobs -----------------------------------------------------------------------------------------------------
     def _job(self, due: Due, scratch: Path) -> Job:
-        digest = self.ledger.content_digest(due.node, due.item_id)
-        return attempts.job(self.config, self._plugins, due, scratch, device=self._device(due), item_digest=digest)
+        said, digest = self.ledger.described[due.node.id], self.ledger.content_digest(due.node, due.item_id)
+        return attempts.job(self.config, self._plugins, due, scratch, said=said, item_digest=digest)
 
     def _described(self, node: Node, outcome: Outcome, *, strict: bool) -> None:
         offer = node.offer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import socket
 import sys
 import time
 import traceback
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoframe.data.ids import digest_file
-from cryoframe.errors import ContractError, CryoframeError
+from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault
 from cryoframe.execution import worker_inputs, worker_results
 from cryoframe.execution.executor import RESULT, TRACEBACK, Job
 from cryoframe.formats import products
@@ -124,7 +125,7 @@ def header_of(plugins: Plugins, hook: str, path: Path) -> dict[str, Any]:
 
 def describe(job: Job, plugins: Plugins) -> dict[str, Any]:
     """Import the plugin, check it and its parameters, and return all that enters a key, without running it."""
-    plugin = plugins.load(job.offer)
+    plugin = _load(job, plugins)
     params = _params(job, plugin)
     # Resolved here and not by the runner: asking the driver starts threads, and may take the process down.
     got, why = device.resolve(job.device, plugin.devices)
@@ -139,6 +140,18 @@ def describe(job: Job, plugins: Plugins) -> dict[str, Any]:
     }
 
 
+def _load(job: Job, plugins: Plugins) -> Plugin:
+    """Import the plugin, which has to be the code that the run knows: a node may have another version of it."""
+    plugin = plugins.load(job.offer)
+    if job.source not in ("", plugin.source_digest):
+        raise EnvironmentFault(
+            f"{job.offer.qualified} is not the same on {socket.gethostname()} as where the run was begun:"
+            f" source {plugin.source_digest[:12]} here, {job.source[:12]} ({job.offer.version}) there",
+            remedy="Install the same version everywhere; after an edit, `cryoframe reload`.",
+        )
+    return plugin
+
+
 def _params(job: Job, plugin: Plugin) -> Any:
     if plugin.params_class is None:
         return None
@@ -151,7 +164,7 @@ def _plain(params: object) -> dict[str, Any]:
 
 
 def _run(job: Job, plugins: Plugins, tell: Tell, is_cancelled: Callable[[], bool]) -> dict[str, Any]:
-    plugin = plugins.load(job.offer)
+    plugin = _load(job, plugins)
     spec, params = stage_specs()[job.offer.hook], _params(job, plugin)
     worker_inputs.require_unchanged(job)
     inputs = worker_inputs.open_inputs(job, spec, plugins)

@@ -18,6 +18,8 @@ from cryoframe.data.ids import digest_facts
 from cryoframe.data.optics import Optics
 from cryoframe.data.typed import build, refuse_unknown
 from cryoframe.errors import ConfigError, nearest
+from cryoframe.kernel import discovery
+from cryoframe.kernel.attempt import BUILT_IN_EXECUTORS
 from cryoframe.kernel.device import check_name
 
 InputKind = Literal["movies", "micrographs", "particles", "volumes"]
@@ -28,7 +30,7 @@ INPUT_KEYS: dict[str, tuple[str, ...]] = {
     "particles": ("file", "root"),
     "volumes": ("file", "pixel_size_A", "symmetry"),
 }
-SECTIONS = ("run", "plugins", "optics", *INPUT_KEYS, "watch", "stage", "alarm")
+SECTIONS = ("run", "executor", "plugins", "optics", *INPUT_KEYS, "watch", "stage", "alarm")
 #: Settings of the microscope that every CTF needs, and the words for them where they are assumed.
 ASSUMED = MappingProxyType(
     {
@@ -137,7 +139,11 @@ class RunConfig:
     device: str = "auto"
     seed: int = 0
     workers: int = 1
-    executor: Literal["inline", "processes"] = "processes"
+    #: Built in, or the name of an offer of ``make_executor``; `executor_settings` are what ``[executor]`` says.
+    executor: str = "processes"
+    executor_settings: Mapping[str, Any] = field(default_factory=dict)
+    #: Folder of products and of attempts at work, if it is not to be the run's own: what other machines see too.
+    products: Path | None = None
     plugin_files: tuple[Path, ...] = ()
     blocked: tuple[str, ...] = ()
     optics: Optics = field(default_factory=Optics)
@@ -210,7 +216,7 @@ def from_mapping(
     refuse_unknown(content, SECTIONS, where)
     folder = folder.absolute()
     run = _table(content, "run", where)
-    refuse_unknown(run, ("name", "folder", "device", "seed", "workers", "executor"), f"{where}: [run]")
+    refuse_unknown(run, ("name", "folder", "products", "device", "seed", "workers", "executor"), f"{where}: [run]")
     plugins = _table(content, "plugins", where)
     refuse_unknown(plugins, ("files", "blocked"), f"{where}: [plugins]")
     name = run.get("name", path.stem if path else "run")
@@ -223,6 +229,7 @@ def from_mapping(
     of_images = any(section in content for section in ("movies", "micrographs", "watch"))
     config = replace(
         made,
+        executor_settings=_table(content, "executor", where),
         optics=build(Optics, stated, where=f"{where}: [optics]"),
         assumed_optics=tuple(name for name in ASSUMED if of_images and name not in stated),
         inputs=tuple(inputs),
@@ -298,8 +305,29 @@ def _fixed_part(pattern: str) -> Path:
     return Path(*parts[:fixed])
 
 
+def check_executor(config: RunConfig, label: str) -> None:
+    """Refuse an executor that is neither built in nor offered, and settings for one that has none.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest name.
+    """
+    name = config.executor
+    if name in BUILT_IN_EXECUTORS:
+        if config.executor_settings:
+            raise ConfigError(f"{label} is '{name}', which has no settings", remedy="Remove [executor].")
+        return
+    offers = (*discovery.scan(), *discovery.local_offers(config.plugin_files))
+    offered = {word for offer in offers if offer.hook == "make_executor" for word in (offer.name, offer.qualified)}
+    if name not in offered:
+        known = (*BUILT_IN_EXECUTORS, *sorted(word for word in offered if "/" not in word))
+        raise ConfigError(f"{label} is '{name}'{nearest(name, known)}", expected=f"one of {', '.join(known)}")
+
+
 def _check(config: RunConfig, where: str) -> None:
     check_name(config.device)
+    check_executor(config, f"{where}: [run] executor")
     ids = [stage.id for stage in config.stages]
     for stage in config.stages:
         label = f"{where}: [[stage]] {stage.id}"

@@ -28,6 +28,7 @@ from cryoframe.data.optics import GainReference
 from cryoframe.data.results import AtomicModel, Classes3D, Heterogeneity, Refinement, SharpenedMap
 from cryoframe.data.tables import ParticleTable
 from cryoframe.data.twin import Exposure, Recording, ReferenceImage, SimulatedMovie, Specimen, SpecimenRequest
+from cryoframe.kernel.attempt import Executor, ExecutorRequest
 from cryoframe.kernel.context import StageContext
 from cryoframe.kernel.stage import hookimpl, service, stage
 from cryoframe.records.bus import Bus
@@ -201,10 +202,8 @@ def refine_ctf(stack: ParticleStack, refinement: Refinement, params: Any, ctx: S
 
     Parameters
     ----------
-    stack
-        Particles.
-    refinement
-        Map and poses.
+    stack, refinement
+        Particles; map and poses.
     """
 
 
@@ -218,10 +217,8 @@ def polish_particles(  # type: ignore[empty-body]
     ----------
     movies
         The raw movies.
-    stack
-        Particles.
-    refinement
-        Map and poses.
+    stack, refinement
+        Particles; map and poses.
     """
 
 
@@ -233,10 +230,8 @@ def analyse_heterogeneity(  # type: ignore[empty-body]
 
     Parameters
     ----------
-    stack
-        Particles.
-    refinement
-        Map and poses.
+    stack, refinement
+        Particles; map and poses.
     """
 
 
@@ -258,10 +253,8 @@ def postprocess(half_maps: HalfMaps, mask: Mask, params: Any, ctx: StageContext)
 
     Parameters
     ----------
-    half_maps
-        Independent halves.
-    mask
-        Soft mask.
+    half_maps, mask
+        Independent halves; soft mask.
     """
 
 
@@ -286,10 +279,8 @@ def build_model(map: SharpenedMap, sequences: Sequence[str], params: Any, ctx: S
 
     Parameters
     ----------
-    map
-        Sharpened map.
-    sequences
-        Amino-acid sequences, one a chain.
+    map, sequences
+        Sharpened map; amino-acid sequences, one a chain.
     """
 
 
@@ -394,4 +385,15 @@ def notify(alarm: Alarm) -> None:
     ----------
     alarm
         What it is about; ``alarm.settings`` is your module's ``Params``, if it has one.
+    """
+
+
+@service()
+def make_executor(request: ExecutorRequest) -> Executor:  # type: ignore[empty-body]
+    """Make what runs attempts, here or on other machines; called on the one that ``[run] executor`` names.
+
+    Parameters
+    ----------
+    request
+        The run's folder, who hears of progress, how many at a time, and the settings.
     """

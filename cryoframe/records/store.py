@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,9 +137,9 @@ class Store:
         """Remove an attempt's folder."""
         shutil.rmtree(scratch, ignore_errors=True)
 
-    def sweep(self) -> int:
-        """Remove the scratch folders that dead attempts left behind; returns how many there were."""
-        orphans = list((self.folder / "scratch").iterdir())
+    def sweep(self, *, spare: Collection[str] = ()) -> int:
+        """Remove the scratch folders that dead attempts left behind, but those to `spare`; returns how many."""
+        orphans = [path for path in (self.folder / "scratch").iterdir() if path.name not in spare]
         for orphan in orphans:
             crash_point("store.before_sweep")
             self.discard(orphan)

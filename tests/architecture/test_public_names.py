@@ -22,10 +22,11 @@ SOURCES = {"EventSource", "FrameSource", "MicrographSource"}
 TABLES = {"ClassTable", "CtfTable", "FscTable", "IterationTable", "MotionTable", "ParticleTable", "Table"}
 DECLARATIONS = {"Column", "ColumnGroup", "Convention", "Schema"}
 MACHINERY = {"Alarm", "Bus", "CryoframeError", "Run", "StageContext", "hookimpl"}
+EXECUTION = {"Executor", "ExecutorRequest", "Job", "Outcome", "Processes"}
 
 
 def test_public_names__are_exactly_those_listed() -> None:
-    assert set(cryoframe.__all__) == PRODUCTS | TWIN | SOURCES | TABLES | DECLARATIONS | MACHINERY
+    assert set(cryoframe.__all__) == PRODUCTS | TWIN | SOURCES | TABLES | DECLARATIONS | MACHINERY | EXECUTION
 
 
 def test_public_names__are_sorted_and_each_resolves() -> None:

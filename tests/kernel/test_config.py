@@ -155,7 +155,6 @@ def test_an_unknown_key__names_file_section_and_the_nearest(tmp_path: Path, text
         ("[run]\nseed = true\n", "[run] seed is True; expected a whole number"),
         ("[run]\nworkers = 0\n", "workers is 0; expected more than 0"),
         ("[run]\nworkers = 5000\n", "workers is 5000; expected at most 4096"),
-        ("[run]\nexecutor = 'proceses'\n", "did you mean 'processes'"),
         ("[run]\ndevice = 'gpu'\n", "expected auto, cpu, cuda or cuda:n"),
         ("run = 1\n", "expected a table, written [run]"),
         ("[optics]\nvoltage_kV = 'high'\n", "voltage_kV is 'high'; expected a number"),
