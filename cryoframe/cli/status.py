@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rejected", action="store_true", help="list every file that cannot be used, not the first 20 only"
     )
+    parser.add_argument(
+        "--table", type=Path, metavar="FILE", help="write one row a micrograph, as .arrow, .csv or .html by its name"
+    )
     json_flag(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Show counts, what was given up, and who is in charge; 1 when --verify finds damage."""
     folder = folder_of(options.where)
+    if options.table is not None:
+        _write_table(folder, options.table)
     facts, damage = _facts(folder, verify=options.verify)
     if options.where is not None and options.where.suffix == ".toml":
         from cryoframe.cli.run import in_order
@@ -70,6 +76,47 @@ def _facts(folder: Path, *, verify: bool) -> tuple[dict[str, Any], list[str]]:
             "rejected": [{"path": row.path, "reason": row.reason} for row in state.files("rejected")],
         }
     return facts | ({"damage": damage} if verify else {}), damage
+
+
+def _write_table(folder: Path, path: Path) -> None:
+    """Make the table of exposures from the log, whoever is in charge of the run.
+
+    Raises
+    ------
+    ConfigError
+        If the name says nothing of the format, or the file cannot be written there.
+    """
+    from cryoframe.errors import ConfigError
+    from cryoframe.execution import exposures
+    from cryoframe.records import folders
+
+    if path.suffix not in (".arrow", ".csv", ".html"):
+        raise ConfigError(
+            f"--table: '{path.name}' names no format", expected="a name that ends in .arrow, .csv or .html"
+        )
+    folders.made(path.absolute().parent, "--table", remedy="Give another file.")
+    with looking_into(folder) as (state, _):
+        if path.suffix == ".arrow":
+            exposures.write(state, path)
+            return
+        table = exposures.exposures(state)
+    if path.suffix == ".csv":
+        from pyarrow import csv
+
+        csv.write_csv(table.arrow, path)
+        return
+    from cryoframe.view.exposures import page
+
+    path.write_text(page(name_of(folder), table, address=_seen_from(path, folder)), encoding="utf-8")
+
+
+def _seen_from(path: Path, folder: Path) -> Callable[[str], str]:
+    """Return how a page finds the pictures of a run folder."""
+    import os
+    from urllib.parse import quote
+
+    way = os.path.relpath(folder.absolute(), path.absolute().parent)
+    return lambda name: quote(f"{way}/{name}")
 
 
 def _ended(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:

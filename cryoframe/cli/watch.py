@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Watch; 0 after a signal, which is the usual end; else, once idle, 1 when something was given up or refused."""
     from cryoframe.cli.run import changed, check_report, conclude, in_order, remark
     from cryoframe.execution.run import Run
+    from cryoframe.view.keeping import kept_current
     from cryoframe.view.live import live_progress
     from cryoframe.watch.daemon import watch_until_stopped
 
@@ -38,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     check_report(options.report)
     with Run.open(config) as opened:
         remark(config, options)
-        with nullcontext() if options.quiet else live_progress(opened.bus):
+        progress = nullcontext() if options.quiet else live_progress(opened.bus)
+        with progress, kept_current(opened.bus, opened.folder):
             stopped = watch_until_stopped(opened, until_idle_s=options.until_idle)
         if options.report:
             from cryoframe.view.report import write_report

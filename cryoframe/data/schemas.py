@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cryoframe.data.columns import Column, ColumnGroup, Schema
+from cryoframe.data.exposure_columns import EXPOSURES as EXPOSURES
 
 CTFFIND4 = "CTFFIND4, doi:10.1016/j.jsb.2015.08.008"
 EULER = "ZYZ, Heymann et al. 2005, doi:10.1016/j.jsb.2005.06.001; RELION"
@@ -280,4 +281,4 @@ ITERATIONS = Schema(
         ),
     ),
 )
-ALL_SCHEMAS = (PARTICLES, MOTION, CTF_FITS, CLASSES, FSC, ITERATIONS)
+ALL_SCHEMAS = (PARTICLES, MOTION, CTF_FITS, CLASSES, FSC, ITERATIONS, EXPOSURES)

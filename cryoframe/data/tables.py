@@ -352,7 +352,29 @@ class IterationTable(Table):
     schema = schemas.ITERATIONS
 
 
-TABLES: tuple[type[Table], ...] = (ParticleTable, MotionTable, CtfTable, ClassTable, FscTable, IterationTable)
+class ExposureTable(Table):
+    """One micrograph a row, from landing to verdict; what is not known of it is a null."""
+
+    schema = schemas.EXPOSURES
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, str | int | float | bool | None]]) -> Self:
+        """Build the table from what is known of each micrograph; other names than the columns' are left out."""
+        import pyarrow as pa
+
+        fields = [_field(column) for column in cls.schema.columns.values()]
+        arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in fields]
+        metadata = {SCHEMA_KEY: cls.schema.label.encode()}
+        return cls(pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata)))
+
+    def rows(self) -> list[dict[str, str | int | float | bool | None]]:
+        """Return the rows as plain values, nulls as None."""
+        return list(self.arrow.to_pylist())
+
+
+TABLES: tuple[type[Table], ...] = (
+    ParticleTable, MotionTable, CtfTable, ClassTable, FscTable, IterationTable, ExposureTable
+)  # fmt: skip
 
 
 def describe(schema: Schema) -> str:

@@ -11,12 +11,12 @@ from cryoframe.data import ids
 from cryoframe.data.images import ParticleStack
 from cryoframe.data.maps import Volume
 from cryoframe.errors import ConfigError, EnvironmentFault, FileError, Incomplete, Refused
-from cryoframe.execution import worker_results
+from cryoframe.execution import contradictions, worker_results
 from cryoframe.execution.attempts import bounded
 from cryoframe.execution.executor import Executor, InputRef, Job, RawFile
 from cryoframe.execution.ledger import IMPORTED
 from cryoframe.formats import products, star_columns, star_products
-from cryoframe.kernel.config import InputConfig
+from cryoframe.kernel.config import InputConfig, RunConfig
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.records import events
 from cryoframe.records.bus import Bus
@@ -41,8 +41,18 @@ class Reading:
 class Admission:
     """Takes files in; what it publishes is all that happens."""
 
-    def __init__(self, state: State, store: Store, bus: Bus, *, reader: Executor, plugins: Plugins) -> None:
+    def __init__(
+        self,
+        state: State,
+        store: Store,
+        bus: Bus,
+        *,
+        reader: Executor,
+        plugins: Plugins,
+        config: RunConfig | None = None,
+    ) -> None:
         self._state, self._store, self._bus, self._reader, self._plugins = state, store, bus, reader, plugins
+        self._config = config
 
     def file(self, path: Path, kind: str, facts: Mapping[str, Scalar], root: Path) -> Item:
         """Admit a movie or micrograph; returns the item it is, which may be known under another name.
@@ -99,6 +109,10 @@ class Admission:
         made: list[Event] = [self._bus.make(events.FileSettled, **place, size=size, mtime_ns=mtime_ns, digest=digest)]
         found = Item("", kind, reading.digest, str(path), dict(reading.header) | dict(facts) | identity)
         item = self._item(_printable(name), found, place, made, exists)
+        if self._config is not None and isinstance(made[-1], events.ItemAdmitted):
+            facts = {"n_frames": reading.header.get("n_frames", 0), **facts}
+            for remark in contradictions.remarks(self._config, kind, str(path), reading.header, facts):
+                made.append(self._bus.make(events.ItemRemarked, item_id=item.item_id, remark=remark))
         self._bus.publish_many(made)
         crash_point("admit.settled")
         return item

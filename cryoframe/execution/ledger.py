@@ -10,7 +10,7 @@ from typing import Any
 from cryoframe.data.ids import digest_facts, digest_file
 from cryoframe.data.optics import Optics
 from cryoframe.execution.executor import IDENTITY, InputRef, RawFile
-from cryoframe.kernel.config import RunConfig
+from cryoframe.kernel.config import ASSUMED, RunConfig
 from cryoframe.kernel.plan import INPUT_KINDS, Node, Plan, Source
 from cryoframe.records.state import Item, State, Task
 from cryoframe.records.store import PRODUCT, Store
@@ -211,7 +211,10 @@ class Ledger:
             said = {name: getattr(config, name) for name in ("pixel_size_A", "dose_e_A2", "dose_per_frame_e_A2")}
             facts |= {name: value for name, value in said.items() if value}
         default, ours = Optics(), self.config.optics
-        open_ = {item.name for item in fields(Optics) if getattr(ours, item.name) == getattr(default, item.name)}
+        stated = set(ASSUMED) - set(self.config.assumed_optics)  # also where it is the usual value: a file may lie
+        open_ = {
+            item.name for item in fields(Optics) if getattr(ours, item.name) == getattr(default, item.name)
+        } - stated
         facts["optics"] = asdict(ours) | {name: value for name, value in item.facts.items() if name in open_}
         content = {name: value for name, value in facts.items() if name not in IDENTITY}
         digest = digest_facts({"digest": item.digest, "facts": content, "gain": self._gain_digest})

@@ -200,13 +200,15 @@ def _open_raw(file: RawFile, kind: str, plugins: Plugins) -> Movie | Micrograph:
         dose = float(file.facts.get("dose_e_A2") or getattr(source, "dose_e_A2", None) or 0.0)
         return Micrograph(file.item_id, source.read(), float(pixel_size_A), dose, False, optics)
     gain = str(file.facts.get("gain", ""))
+    # A side-car states the dose of the whole exposure.
+    dose_per_frame = file.facts.get("dose_per_frame_e_A2") or float(file.facts.get("dose_e_A2") or 0) / source.n_frames
     return Movie(
         file.item_id,
         file.path,
         source.n_frames,
         source.shape_px,
         float(pixel_size_A),
-        float(file.facts.get("dose_per_frame_e_A2") or 0.0),
+        float(dose_per_frame),
         optics,
         read_first(plugins, "open_gain", gain) if gain else None,
         source,

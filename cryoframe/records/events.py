@@ -206,6 +206,23 @@ class ProductSaved(Event):
     path: str
 
 
+class ProductDescribed(StageEvent):
+    """What a product says of its micrograph: figures by name; pictures below `path` with digests."""
+
+    key: str
+    kind: str
+    path: str
+    figures: dict[str, Scalar]
+    pictures: dict[str, Scalar]
+
+
+class ItemRemarked(Event):
+    """Something about an item that a person should look at, such as side-car and configuration that disagree."""
+
+    item_id: str
+    remark: str
+
+
 class ProductDamaged(Event):
     """A stored product is not what was committed."""
 

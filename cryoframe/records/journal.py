@@ -16,8 +16,8 @@ from cryoframe.records.crash import crash_point
 from cryoframe.records.database import Database, Write, salvage
 from cryoframe.records.events import Event, StageProgress, from_json, to_json
 
-#: 2 added alarms, holding and watermarks.
-VERSION = 2
+#: 2 added alarms, holding and watermarks; 3 what products say of their items, times and remarks.
+VERSION = 3
 MAX_GROUP = 2000
 _PAGE = 1000
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from cryoframe.errors import Corrupt, StoreError
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import DamagedDatabase, Database
-from cryoframe.records.events import Event, ProductSaved, StageSkipped
+from cryoframe.records.events import Event, ProductDescribed, ProductSaved, StageSkipped
 from cryoframe.records.journal import Journal
 from cryoframe.records.state import State
 from cryoframe.records.store import Store
+from cryoframe.records.summaries import payload
 
 DATABASE = "state.sqlite"
 
@@ -83,6 +84,8 @@ def _adopt(store: Store, state: State, bus: Bus) -> int:
         if state.product(key) is None:
             place = str(folder.relative_to(store.folder))
             made.append(bus.make(ProductSaved, key=key, kind=str(job["kind"]), digest=digest, path=place))
+            if (said := payload(job, place)) is not None:
+                made.append(bus.make(ProductDescribed, **said))
         task = state.task(stage_id, item_id)
         if task is None or (task.key == key and task.status != "done"):
             where = {"stage_id": stage_id, "item_id": item_id, "key": key, "digest": digest}

@@ -32,19 +32,33 @@ CREATE TABLE IF NOT EXISTS incarnations(number INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS alarms(kind TEXT, subject, message, since TEXT, PRIMARY KEY(kind, subject)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS held(one INTEGER PRIMARY KEY, who, since TEXT);
 CREATE TABLE IF NOT EXISTS watermarks(root PRIMARY KEY, generation INT, n_files INT, up_to_utc TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS described(
+  number INTEGER PRIMARY KEY, stage_id, item_id, key TEXT, kind TEXT, path, figures TEXT, pictures TEXT, time_utc TEXT,
+  UNIQUE(stage_id, item_id));
+CREATE TABLE IF NOT EXISTS landings(place PRIMARY KEY, seen_utc TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS admissions(item_id PRIMARY KEY, digest TEXT, time_utc TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS remarks(item_id, remark, PRIMARY KEY(item_id, remark)) WITHOUT ROWID;
 """
-NAMES = ("files", "items", "tasks", "products", "metrics", "alarms", "held", "watermarks", "incarnations")
+NAMES = (
+    "files", "items", "tasks", "products", "metrics", "alarms", "held", "watermarks", "described", "landings",
+    "admissions", "remarks", "incarnations",
+)  # fmt: skip
 
 _TASK = "INSERT INTO tasks VALUES(:stage_id, :item_id, :key, {}, (SELECT max(number) FROM incarnations))"
 _AGAIN = " ON CONFLICT DO UPDATE SET key=excluded.key, status=excluded.status, incarnation=excluded.incarnation"
 _FILE_AGAIN = " ON CONFLICT DO UPDATE SET status=excluded.status, reason=excluded.reason"
 _FILE = "INSERT INTO files VALUES(:root, :path, {})" + _FILE_AGAIN
+_SEEN = "; INSERT INTO landings VALUES(:root || '/' || :path, :time_utc) ON CONFLICT DO UPDATE SET seen_utc=:time_utc"
+_ADMITTED = (
+    "; INSERT INTO admissions VALUES(:item_id, :digest, :time_utc) ON CONFLICT DO UPDATE"
+    " SET digest=:digest, time_utc=:time_utc WHERE digest<>:digest"
+)
 _DONE = _TASK.format("'done', 0, '', '', :digest") + _AGAIN + ", digest=excluded.digest, error_class='', message=''"
 
 #: What each event does to the tables.
 FOLDS: Mapping[type[Event], str] = {
     events.RunOpened: "INSERT INTO incarnations VALUES(NULL)",
-    events.FileSeen: _FILE.format(":size, :mtime_ns, '', 'seen', ''") + ", size=:size, mtime_ns=:mtime_ns",
+    events.FileSeen: _FILE.format(":size, :mtime_ns, '', 'seen', ''") + ", size=:size, mtime_ns=:mtime_ns" + _SEEN,
     events.FileSettled: _FILE.format(":size, :mtime_ns, :digest, 'settled', ''")
     + ", size=:size, mtime_ns=:mtime_ns, digest=:digest",
     events.FileRejected: _FILE.format("0, 0, '', 'rejected', :kind || ': ' || :reason"),
@@ -53,7 +67,7 @@ FOLDS: Mapping[type[Event], str] = {
     # The digest tells an event that came before the file settled anew from one that came after.
     events.FileSuperseded: "UPDATE files SET status='superseded', reason='content changed' "
     "WHERE root=:root AND path=:path AND digest=:old_digest",
-    events.ItemAdmitted: "INSERT OR REPLACE INTO items VALUES(:item_id, :kind, :digest, :path, :facts)",
+    events.ItemAdmitted: "INSERT OR REPLACE INTO items VALUES(:item_id, :kind, :digest, :path, :facts)" + _ADMITTED,
     events.StageQueued: _TASK.format("'queued', 0, '', '', ''")
     + _AGAIN
     + ", attempts=iif(key=excluded.key, attempts, 0)",
@@ -66,6 +80,10 @@ FOLDS: Mapping[type[Event], str] = {
     events.StageGivenUp: _TASK.format("'given_up', 0, '', :reason, ''") + _AGAIN + ", message=:reason",
     events.StageRetried: "UPDATE tasks SET status='queued', attempts=0 WHERE stage_id=:stage_id AND item_id=:item_id",
     events.ProductSaved: "INSERT OR REPLACE INTO products VALUES(:key, :kind, :digest, :path)",
+    events.ProductDescribed: "INSERT INTO described VALUES"
+    "(NULL, :stage_id, :item_id, :key, :kind, :path, :figures, :pictures, :time_utc) ON CONFLICT DO UPDATE SET"
+    " key=:key, kind=:kind, path=:path, figures=:figures, pictures=:pictures, time_utc=:time_utc",
+    events.ItemRemarked: "INSERT OR IGNORE INTO remarks VALUES(:item_id, :remark)",
     events.MetricReported: "INSERT OR REPLACE INTO metrics VALUES(:stage_id, :item_id, :name, :value, :unit)",
     session_events.AlarmRaised: "INSERT OR REPLACE INTO alarms VALUES(:kind, :subject, :message, :time_utc)",
     session_events.AlarmCleared: "DELETE FROM alarms WHERE kind=:kind AND subject=:subject",
@@ -138,6 +156,20 @@ class Watermark:
     generation: int
     n_files: int
     up_to_utc: str
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a stage's product says of an item: figures, and pictures (name to digest) in the folder `path`."""
+
+    stage_id: str
+    item_id: str
+    key: str
+    kind: str
+    path: str
+    figures: Mapping[str, Scalar]
+    pictures: Mapping[str, Scalar]
+    time_utc: str
 
 
 class State:
@@ -216,6 +248,30 @@ class State:
         """Return the alarms that stand, by kind and subject."""
         rows = self._later("SELECT kind, subject, message, since FROM alarms ORDER BY kind, subject", "alarms")
         return [cast(Callable[..., Standing], Standing)(*map(_plain, row)) for row in rows]
+
+    def described(self) -> list[Described]:
+        """Return what products say of their items, in the order in which the run came to them first."""
+        columns = "stage_id, item_id, key, kind, path, figures, pictures, time_utc"
+        rows = self._later(f"SELECT {columns} FROM described ORDER BY number", "described")
+        made = cast(Callable[..., Described], Described)
+        plain = ([_plain(value) for value in row] for row in rows)
+        return [made(*row[:5], json.loads(str(row[5])), json.loads(str(row[6])), row[7]) for row in plain]
+
+    def remarks(self) -> dict[str, list[str]]:
+        """Return what people should know of items, by item."""
+        found: dict[str, list[str]] = {}
+        for item_id, remark in self._later("SELECT item_id, remark FROM remarks ORDER BY 1, 2", "remarks"):
+            found.setdefault(text(item_id), []).append(text(remark))
+        return found
+
+    def landed_utc(self) -> dict[str, str]:
+        """Return, by absolute path, when a watched file was last seen to change."""
+        return {text(row[0]): text(row[1]) for row in self._later("SELECT place, seen_utc FROM landings", "landings")}
+
+    def admitted_utc(self) -> dict[str, str]:
+        """Return, by item, when its content was admitted."""
+        rows = self._later("SELECT item_id, time_utc FROM admissions", "admissions")
+        return {text(row[0]): text(row[1]) for row in rows}
 
     def held(self) -> str:
         """Return who paused the run and when, or an empty string."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from cryoframe.data.figures import warnings_of
 from cryoframe.records import events
 from cryoframe.records.events import Event
 from cryoframe.view.tables import escape
@@ -22,7 +23,7 @@ _HEARD = (
     events.FileSettled, events.FileRejected, events.FileDuplicate, events.FileSuperseded, events.StageQueued,
     events.StageStarted, events.StageProgress, events.StageFinished, events.StageSkipped, events.StageFailed,
     events.StageGivenUp, events.StageRetried, events.RunPaused, events.RunResumed, events.PluginRefused,
-    events.DeviceResolved, events.ListenerFailed,
+    events.DeviceResolved, events.ListenerFailed, events.ItemRemarked, events.ProductDescribed,
 )  # fmt: skip
 
 
@@ -79,6 +80,8 @@ class Tally:
     def hear(self, event: Event) -> None:
         """Take an event of this stage in."""
         item = getattr(event, "item_id", "")
+        if isinstance(event, events.ProductDescribed):
+            return
         if isinstance(event, (events.StageQueued, events.StageRetried)):
             self.queued.add(item)
             self.given_up.discard(item)
@@ -171,6 +174,8 @@ _WORDS: dict[type[Event], Callable[..., str]] = {
         f"{e.stage_id} {e.item_id}: attempt {e.attempt} failed ({e.error_class}): {e.message}"
     ),
     events.StageGivenUp: lambda e: f"{e.stage_id} {e.item_id}: given up: {e.reason}",
+    events.ItemRemarked: lambda e: f"{e.item_id}: {e.remark}",
+    events.ProductDescribed: lambda e: f"{e.item_id}: {said}" if (said := "; ".join(warnings_of(e.figures))) else "",
     events.RunPaused: lambda e: f"paused: {e.reason}",
     events.RunResumed: lambda _: "goes on",
     events.PluginRefused: lambda e: f"plugin {e.name} for {e.hook} refused: {e.reason}",

@@ -14,32 +14,22 @@ from numpy.typing import NDArray
 
 from cryoframe.data.images import CorrectedMicrograph, MicrographSource
 from cryoframe.errors import CryoframeError
+from cryoframe.execution.exposures import exposures
 from cryoframe.execution.run import Run
 from cryoframe.kernel.plan import Node
 from cryoframe.records.state import Task
 from cryoframe.records.store import PRODUCT
+from cryoframe.view import exposures as exposures_page
 from cryoframe.view import sections
+from cryoframe.view.style import STYLE as STYLE
+from cryoframe.view.style import whole_page
 
 #: Micrographs drawn per stage; all of them are counted in the tables.
 N_DRAWN = 3
+#: Small pictures in the table of exposures: the page holds them all, some 60 kB each.
+N_SMALL = 300
 
 MAX_METRICS = 7  # more do not fit a page; all are in the journal
-
-STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2em auto;padding:0 1em;color:#1a1a1a}
-h1{font-size:1.6em}h2{border-bottom:1px solid #ccc;margin-top:2em;padding-bottom:.2em}
-figure{display:inline-block;vertical-align:top;margin:.5em 1em .5em 0;max-width:100%}
-figcaption{color:#555;font-size:.88em;max-width:640px}svg,img{max-width:100%;height:auto}
-svg.plot{width:520px}svg.wide{width:640px}img.pixels{image-rendering:pixelated}
-svg text{font:11px system-ui,sans-serif;fill:#333}svg .mid{text-anchor:middle}svg .end{text-anchor:end}
-svg .rim{fill:none;stroke:#999}svg .grid{fill:none;stroke:#ddd}
-svg .bar{fill:#fff;stroke:#000;stroke-width:.5}svg .level{stroke:#888;stroke-dasharray:4 3}
-svg .pick{fill:none;stroke:#00c060;stroke-width:1.4}
-section{border-bottom:1px dotted #ddd;padding:.4em 0}
-table{border-collapse:collapse;margin:.6em 0}td,th{padding:.15em .7em;text-align:left;border-bottom:1px solid #e3e3e3}
-.scroll{overflow-x:auto}
-table.facts{display:inline-block;vertical-align:top;margin-right:1em}.note{color:#555}
-"""
 
 
 @dataclass(frozen=True)
@@ -68,11 +58,9 @@ def write_report(run: Run, path: Path, *, extras: tuple[Extra, ...] = ()) -> Pat
     """
     body = [f"<h1>{escape(run.config.name)}</h1>", _summary(run)]
     body += [f"<h2>{escape(extra.title)}</h2>{extra.html}" for extra in extras]
-    body += list(_stages(run))
+    body += [_exposures(run), *_stages(run)]
     body += [_set_aside(run), f'<p class="note">cryoframe {version("cryoframe")}; run folder {run.config.folder}</p>']
-    title = escape(run.config.name)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
-    page = f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{''.join(body)}</body></html>"
+    page = whole_page(run.config.name, "".join(body), style=exposures_page.STYLE)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
@@ -93,6 +81,16 @@ def _summary(run: Run) -> str:
     said = f"<p><strong>{escape(remark)}</strong></p>" if remark else ""
     table = sections.table_of(["stage", "does", "by", "done", "set aside"], rows)
     return f"{table}<p>Files: {escape(files)}.</p>{said}"
+
+
+def _exposures(run: Run) -> str:
+    rows = exposures(run.state).rows()
+    if not rows:
+        return ""
+    address = exposures_page.embedded(run.folder, most=N_SMALL)
+    table = exposures_page.table_html(rows[: exposures_page.MAX_ROWS], address)
+    said = f"<p>{escape(exposures_page.totals(rows))}. A click on a heading sorts.</p>"
+    return f"<h2>Exposures</h2>{said}{table}<script>{exposures_page.SCRIPT}</script>"
 
 
 def _stages(run: Run) -> Iterator[str]:
