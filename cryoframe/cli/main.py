@@ -22,6 +22,7 @@ VERBS = {
     "plugins": "list the implementations that are installed",
     "check": "hold an implementation to the conformance kit",
     "compare": "run several implementations of a stage on the same files",
+    "bench": "measure ours and other programs on simulated data whose truth is known",
     "schema": "show hooks, products and table columns exactly",
     "conventions": "print units, axes, angles and signs",
     "doctor": "look for what is wrong with this installation",

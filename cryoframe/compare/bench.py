@@ -32,6 +32,8 @@ class Setting:
     n_threads: int = 1
     timeout_s: float = 0.0
     in_process: bool = False
+    #: Have the helper process import the implementation before the first call, as in a run that goes on for days.
+    warm: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def attempt(
     voice = _Voice(report)
     executor: Executor = Inline(voice) if setting.in_process else Processes(voice, folder=scratch)
     try:
+        if setting.warm:
+            _describe(offer, plugins, executor, scratch)
         return [
             _one(offer, item, plugins, executor, voice, setting=setting, scratch=scratch, got=got) for item in items
         ]
@@ -140,7 +144,7 @@ def _one(
         device=got,
         deadline_s=setting.timeout_s,
         base=str(Path.cwd()),
-        services=(*plugins.wrappers(offer.hook), *(service for hook in SERVICES for service in plugins.offered(hook))),
+        services=_services(offer, plugins),
     )
     outcome = _outcome(executor, executor.submit(job))
     trace = ""
@@ -151,6 +155,18 @@ def _one(
     return Attempted(
         offer, item.item_id, made, *spent, outcome.error_class, bounded(outcome.message), trace, dict(voice.metrics)
     )
+
+
+def _services(offer: Offer, plugins: Plugins) -> tuple[Offer, ...]:
+    return (*plugins.wrappers(offer.hook), *(service for hook in SERVICES for service in plugins.offered(hook)))
+
+
+def _describe(offer: Offer, plugins: Plugins, executor: Executor, scratch: Path) -> None:
+    """Ask what the implementation is: a helper that has answered keeps it imported."""
+    folder = scratch / f"description-{len(list(scratch.iterdir()))}"
+    folder.mkdir()
+    job = Job(offer.hook, offer, str(folder), describe=True, base=str(Path.cwd()), services=_services(offer, plugins))
+    _outcome(executor, executor.submit(job))
 
 
 def _outcome(executor: Executor, ticket: str) -> Outcome:

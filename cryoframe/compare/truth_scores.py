@@ -55,33 +55,54 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
 
 
 # -- motion ---------------------------------------------------------------------------------------------------------
-def motion_scores(found: MotionTable, truth: ExposureTruth) -> dict[str, float]:
-    """Compare motion on the frames that both have.
+@dataclass(frozen=True)
+class MotionErrors:
+    """Shift minus true shift on the frames that both have, x first, the mean over frames taken out of each track.
+
+    `whole_A` `(n, 2)`; `local_A` `(p, n, 2)` at the places the stage measured, else at those of the truth against its
+    whole-frame track; no places where the truth has none.
+    """
+
+    whole_A: Floats
+    local_A: Floats
+
+
+def motion_errors(found: MotionTable, truth: MotionTable) -> MotionErrors | None:
+    """Compare motion on the frames that both have; None where there is none.
 
     Where nothing says where zero is, the mean over frames is taken out of each track: it moves the micrograph, not its
     frames against each other.
     """
-    mine, true = track(found), track(truth.motion)
+    mine, true = track(found), track(truth)
     frames, at_mine, at_true = np.intersect1d(mine.frame, true.frame, return_indices=True)
     if not len(frames):
+        return None
+    whole = _centred(mine.whole_A[at_mine] - true.whole_A[at_true])
+    local = _local(mine, true, at_mine, at_true) if len(true.places_A) else np.zeros((0, len(frames), 2))
+    return MotionErrors(whole, local)
+
+
+def motion_scores(found: MotionTable, truth: ExposureTruth) -> dict[str, float]:
+    """Compare motion with the true one; see :func:`motion_errors`."""
+    errors = motion_errors(found, truth.motion)
+    if errors is None:
         return {}
-    error = _centred(mine.whole_A[at_mine] - true.whole_A[at_true])
-    scores = {"motion_rms_A": _rms(error)}
-    if len(frames) > 1:
-        scores["motion_frame_rms_A"] = _rms(np.diff(error, axis=0))
-    if len(true.places_A):
-        scores["motion_local_rms_A"] = _local(mine, true, at_mine, at_true)
+    scores = {"motion_rms_A": _rms(errors.whole_A)}
+    if len(errors.whole_A) > 1:
+        scores["motion_frame_rms_A"] = _rms(np.diff(errors.whole_A, axis=0))
+    if len(errors.local_A):
+        scores["motion_local_rms_A"] = _rms(errors.local_A)
     return scores
 
 
-def _local(mine: Track, true: Track, at_mine: NDArray[np.int64], at_true: NDArray[np.int64]) -> float:
-    """RMS at the places the stage measured, else at those of the truth against its whole-frame track."""
+def _local(mine: Track, true: Track, at_mine: NDArray[np.int64], at_true: NDArray[np.int64]) -> Floats:
+    """Errors at the places the stage measured, else at those of the truth against its whole-frame track."""
     if len(mine.places_A):
         places, shifts = mine.places_A, mine.local_A[:, at_mine]
         wanted = _between(true, places)[:, at_true]
     else:
         shifts, wanted = mine.whole_A[at_mine][None], true.local_A[:, at_true]
-    return _rms(_centred(shifts - wanted))
+    return _centred(shifts - wanted)
 
 
 def _between(true: Track, places_A: Floats) -> Floats:
