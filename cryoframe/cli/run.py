@@ -36,6 +36,7 @@ def change_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run; 1 when something was given up or refused."""
     from cryoframe.execution.run import Run
+    from cryoframe.view.keeping import kept_current
     from cryoframe.view.live import live_progress
 
     check_report(options.report)
@@ -43,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
         remark(opened.config, options)
         for line in opened.plan().explain():
             complain(line) if not options.quiet and line.startswith("  note") else None
-        with nullcontext() if options.quiet else live_progress(opened.bus):
+        progress = nullcontext() if options.quiet else live_progress(opened.bus)
+        with progress, kept_current(opened.bus, opened.folder):
             opened.execute()
         if options.report:
             from cryoframe.view.report import write_report

@@ -14,7 +14,7 @@ EXPOSURE = ColumnGroup(
     (
         Column("micrograph_id", "string", "The movie or micrograph, by its path below the folder it landed in."),
         Column("path", "string", "Its file."),
-        Column("status", "string", "`done`, `waiting` (work is left), `set_aside` (a stage gave it up) or `refused`."),
+        Column("status", "string", "One of `done`, `waiting` (work is left), `set_aside` (a stage gave it up) or `refused`."),
         Column("reason", "string", "Why it was set aside or refused; empty otherwise."),
         Column("warnings", "string", "What a person should look at, in words, separated by `; `."),
         Column("landed_utc", "string", "When the file was last seen to change, by the clock of the run."),
@@ -26,43 +26,43 @@ MOVIE = ColumnGroup(
     "movie",
     (
         Column("n_frames", "int32", "Frames of the movie, after grouping."),
-        Column("pixel_size_A", "float64", "Pixel of the micrograph that was worked on."),
-        Column("dose_e_A2", "float64", "Total dose that was assumed."),
+        Column("pixel_size_A", "float32", "Pixel of the micrograph that was worked on."),
+        Column("dose_e_A2", "float32", "Total dose that was assumed."),
         Column(
-            "counts_1_px", "float64", "Mean of the aligned, unweighted sum: electrons a pixel for a counting camera."
+            "counts_1_px", "float32", "Mean of the aligned, unweighted sum: electrons a pixel for a counting camera."
         ),
     ),
 )
 MOTION = ColumnGroup(
     "motion",
     (
-        Column("motion_total_A", "float64", "Length of the way of the whole frame.", source=RELION_MOTION),
-        Column("motion_early_A", "float64", "Of it, up to a dose of 4 e/Å².", source=RELION_MOTION),
-        Column("motion_late_A", "float64", "Of it, after that dose.", source=RELION_MOTION),
-        Column("motion_local_A", "float64", "RMS over patches of where they end against the whole frame."),
+        Column("motion_total_A", "float32", "Length of the way of the whole frame.", source=RELION_MOTION),
+        Column("motion_early_A", "float32", "Of it, up to a dose of 4 e/Å².", source=RELION_MOTION),
+        Column("motion_late_A", "float32", "Of it, after that dose.", source=RELION_MOTION),
+        Column("motion_local_A", "float32", "RMS over patches of where they end against the whole frame."),
     ),
 )
 FIT = ColumnGroup(
     "ctf",
     (
-        Column("defocus_u_A", "float64", "Defocus along the major axis.", sign="positive is underfocus"),
-        Column("defocus_v_A", "float64", "Defocus along the minor axis.", sign="positive is underfocus"),
-        Column("defocus_angle_deg", "float64", "Direction of the major axis.", origin="x axis", sign="x towards y"),
-        Column("phase_shift_deg", "float64", "Additional phase of a phase plate.", sign="positive retards"),
-        Column("tilt_deg", "float64", "Angle of the specimen against the image plane, from the CTF by place."),
-        Column("fit_resolution_A", "float64", "Finest spacing to which fitted and observed rings agree."),
-        Column("ctf_score", "float64", "Normalised cross-correlation of fit and spectrum, at most 1."),
-        Column("ctf_confidence_frac", "float64", "Probability that the defocus is right to 3 %."),
+        Column("defocus_u_A", "float32", "Defocus along the major axis.", sign="positive is underfocus"),
+        Column("defocus_v_A", "float32", "Defocus along the minor axis.", sign="positive is underfocus"),
+        Column("defocus_angle_deg", "float32", "Direction of the major axis.", origin="x axis", sign="x towards y"),
+        Column("phase_shift_deg", "float32", "Additional phase of a phase plate.", sign="positive retards"),
+        Column("tilt_deg", "float32", "Angle of the specimen against the image plane, from the CTF by place."),
+        Column("fit_resolution_A", "float32", "Finest spacing to which fitted and observed rings agree."),
+        Column("ctf_score", "float32", "Normalised cross-correlation of fit and spectrum, at most 1."),
+        Column("ctf_confidence_frac", "float32", "Probability that the defocus is right to 3 %."),
         Column("ctf_accepted", "bool", "Whether the fit is to be relied on."),
         Column("ctf_verdict", "string", "What speaks against the micrograph, in words."),
-        Column("ice_thickness_A", "float64", "Thickness of the ice along the beam."),
+        Column("ice_thickness_A", "float32", "Thickness of the ice along the beam."),
     ),
 )
 VERDICT = ColumnGroup(
     "verdict",
     (
-        Column("verdict", "string", "`good`, `contaminated`, `crystalline` or `empty`."),
-        Column("excluded_frac", "float64", "Share of the area that may hold no particles."),
+        Column("verdict", "string", "One of `good`, `contaminated`, `crystalline` or `empty`."),
+        Column("excluded_frac", "float32", "Share of the area that may hold no particles."),
     ),
 )
 PARTICLES = ColumnGroup(
@@ -75,8 +75,8 @@ PARTICLES = ColumnGroup(
 STATED = ColumnGroup(
     "stated",
     (
-        Column("applied_defocus_A", "float64", "Defocus that the microscope was asked for.", sign="positive is under"),
-        Column("stage_tilt_deg", "float64", "Tilt of the stage as the side-car states it."),
+        Column("applied_defocus_A", "float32", "Defocus that the microscope was asked for.", sign="positive is under"),
+        Column("stage_tilt_deg", "float32", "Tilt of the stage as the side-car states it."),
     ),
 )
 PICTURES = ColumnGroup(

@@ -18,6 +18,7 @@ from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.records.provenance import job_record
 from cryoframe.records.state import Task
+from cryoframe.records.summaries import FIGURES
 
 DESCRIPTION_S, MAX_DELAY_S = 300.0, 900.0
 #: A file is tried twice; trouble of the environment does not count, but a batch run does not wait for ever.
@@ -76,6 +77,7 @@ def job(
         source=str(said["source"]) if config.executor not in BUILT_IN_EXECUTORS else "",
         deadline_s=stage.timeout_s,
         memory_MB=float(stage.memory_MB),
+        summary=due.node.domain != "set",
     )
 
 
@@ -103,6 +105,7 @@ def record(config: RunConfig, due: Due, said: Mapping[str, Any], outcome: Outcom
         notes={
             "left_out": list(due.left_out),
             "interpreter": said["python"],
+            FIGURES: outcome.result.get("figures", {}),
             **{name: outcome.result[name] for name in ("node",) if name in outcome.result},
         },
     )

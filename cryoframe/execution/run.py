@@ -308,7 +308,8 @@ class Run:
         if self._admission is None:
             reader = executors.here(self.config)
             self._executors.append(reader)
-            self._admission = Admission(self.state, self.store, self.bus, reader=reader, plugins=self.plugins)
+            made = Admission(self.state, self.store, self.bus, reader=reader, plugins=self.plugins, config=self.config)
+            self._admission = made
         return self._admission
 
     def _hear(self, ticket: str, message: Mapping[str, object]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryoframe.data.ids import digest_file
 from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault
-from cryoframe.execution import worker_inputs, worker_results
+from cryoframe.execution import summary, worker_inputs, worker_results
 from cryoframe.execution.executor import RESULT, TRACEBACK, Job
 from cryoframe.formats import products
 from cryoframe.kernel import contract, device
@@ -176,7 +176,8 @@ def _run(job: Job, plugins: Plugins, tell: Tell, is_cancelled: Callable[[], bool
     if value is None:
         raise ContractError(f"{job.offer.name} returned nothing", expected=spec.produces.__name__)
     product, notes = worker_results.accept(value, job, spec, inputs=inputs, plugin=plugin, params=params, notes=notes)
-    return {"ok": True, **_save(job, spec, product, notes)}
+    figures = summary.leave(product, inputs, Path(job.folder)) if job.summary else {}
+    return {"ok": True, "figures": figures, **_save(job, spec, product, notes)}
 
 
 def _context(job: Job, tell: Tell, notes: worker_results.Notes, is_cancelled: Callable[[], bool]) -> StageContext:

@@ -19,7 +19,7 @@ from cryoframe.records.bus import Bus
 from cryoframe.records.crash import JOURNAL_POINTS, VARIABLE
 from cryoframe.records.database import Database
 from cryoframe.records.events import FileSeen, RunResumed, StageFinished, StageProgress, StageQueued, new
-from cryoframe.records.journal import Journal
+from cryoframe.records.journal import VERSION, Journal
 
 WRITER = """\
 import sys
@@ -27,7 +27,7 @@ from pathlib import Path
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.events import StageQueued
-from cryoframe.records.journal import Journal
+from cryoframe.records.journal import VERSION, Journal
 bus = Bus(Journal(Database.open(Path(sys.argv[1]))), "run")
 for number in range(int(sys.argv[2])):
     made = [bus.make(StageQueued, stage_id="s", item_id=f"{number}.{part}", key="k") for part in range(3)]
@@ -177,7 +177,7 @@ def test_dead_while_rebuilding__the_old_projection_is_still_there(path: Path, po
     subprocess.run([sys.executable, "-c", WRITER, path, "5"], capture_output=True, check=True)
     code = (
         "import sys; from pathlib import Path; from cryoframe.records.database import Database\n"
-        "from cryoframe.records.journal import Journal\n"
+        "from cryoframe.records.journal import VERSION, Journal\n"
         "Journal(Database.open(Path(sys.argv[1]))).rebuild()\n"
     )
     done = subprocess.run([sys.executable, "-c", code, path], env={**os.environ, VARIABLE: point}, check=False)
@@ -304,7 +304,7 @@ def test_a_journal_of_version_1__is_carried_over_with_a_copy_kept_and_can_be_loo
     looked.close()
     database = Database.open(path)
     assert len(list(Journal(database).replay())) == 1
-    assert database.read("PRAGMA user_version") == [(2,)]
+    assert database.read("PRAGMA user_version") == [(VERSION,)]
     assert state.State(database).alarms() == []
     database.close()
     assert Database.open(path.with_suffix(".v1.sqlite")).read("PRAGMA user_version") == [(1,)]
