@@ -21,8 +21,8 @@ from cryoframe.numerics.ctf_local import DefocusPlane, fit_plane, part_samples, 
 from cryoframe.numerics.ctf_rings import SpectrumFit, describe
 from cryoframe.numerics.ice_thickness import Thickness, thickness_from_rings
 
-#: A tilt is told where its standard error is no larger.
-_TILT_ERROR_DEG = 3.0
+#: A tilt is told where its standard error is no larger: it is to be right to 3°.
+_TILT_ERROR_DEG = 1.5
 _LEAST_PARTS = 4
 #: The rings of a tilted specimen blur; from this confidence on its parts are asked.
 _HALF_SURE = 0.5

@@ -30,7 +30,7 @@ def failures(name: str, **settings: object) -> dict[str, str]:
     [
         ("prints", {"nothing_printed"}),
         ("depends_on_threads", {"worker_count_same_bytes"}),
-        ("flips_y", {"orientation", "known_answer"}),
+        ("flips_y", {"orientation", "known_answer", "moves_with_the_image"}),
         ("moves_halves", {"half_column_untouched", "schema_valid", "works_in_a_worker"}),
         ("writes_its_input", {"inputs_read_only", "works_in_a_worker", "inputs_unchanged", "kill_and_resume"}),
     ],
