@@ -21,6 +21,7 @@ VERBS = {
     "stage": "run any one stage on any files",
     "plugins": "list the implementations that are installed",
     "check": "hold an implementation to the conformance kit",
+    "soak": "harm sessions by the hundred on this machine, and judge what is left",
     "compare": "run several implementations of a stage on the same files",
     "bench": "measure ours and other programs on simulated data whose truth is known",
     "schema": "show hooks, products and table columns exactly",

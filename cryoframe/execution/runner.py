@@ -64,8 +64,7 @@ class Runner:
         self.breaker = Breaker()
         #: Free space below which nothing is started.
         self.low_water_MB: float = LOW_WATER_MB
-        self._plugins = plugins
-        self._waiting = Waiting([node.id for node in ledger.plan.nodes])
+        self._plugins, self._waiting = plugins, Waiting.of(ledger)
         self._running: dict[str, Running] = {}
         self._claimed: list[Running] = []
         self._troubles: dict[tuple[str, str], int] = {}
@@ -148,8 +147,7 @@ class Runner:
     def adopt(self, ledger: Ledger, plugins: Plugins, changed: Collection[str]) -> None:
         """Go on by another ledger of the same run; attempts of `changed` stages are stopped, the others go on."""
         ledger.go_on_from(self.ledger)
-        self.ledger, self.config, self._plugins = ledger, ledger.config, plugins
-        self._waiting = Waiting([node.id for node in ledger.plan.nodes])
+        self.ledger, self.config, self._plugins, self._waiting = ledger, ledger.config, plugins, Waiting.of(ledger)
         for ticket, running in self._running.items():
             due = running.due
             if due.node.id in changed:
@@ -281,7 +279,7 @@ class Runner:
     def _start(self, running: Running) -> None:
         try:
             self._running[self.executor.submit(self._job(running.due, running.scratch))] = running
-        except EnvironmentFault as error:
+        except (EnvironmentFault, OSError) as error:  # the order cannot be written to a full disk
             self._fail(running, Outcome("", {}, "environment", str(error)))
 
     def _has_room(self) -> bool:
@@ -336,6 +334,8 @@ class Runner:
         for name in (RESULT, JOB):  # what they say is in the provenance; each file more has to reach the disk
             (running.scratch / name).unlink(missing_ok=True)
         crash_point("runner.before_commit")
+        if self.store.path(due.node.id, due.key).exists():  # the store may have to say that it is damaged
+            self._flush()
         record = attempts.record(self.config, due, running.said, outcome, attempt=running.attempt)
         committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
         crash_point("runner.committed")

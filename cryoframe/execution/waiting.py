@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cryoframe.execution.ledger import Due
+from cryoframe.execution.ledger import Due, Ledger
 
 
 @dataclass(frozen=True, order=True)
@@ -26,13 +26,21 @@ class Waiting:
     ----------
     stages
         Stage ids in the order of the plan.
+    newest
+        Last come is first served instead: with more arriving than can be done, what is shown is what arrives.
     """
 
-    def __init__(self, stages: Sequence[str]) -> None:
+    def __init__(self, stages: Sequence[str], *, newest: bool = False) -> None:
+        self._step = -1 if newest else 1
         self._rank = {stage_id: -at for at, stage_id in enumerate(stages)}
         self._ready: list[_Place] = []
         self._later: list[_Place] = []
         self._number = 0
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Waiting:
+        """Return an empty queue for the tasks of a ledger, in the order that its configuration asks for."""
+        return cls([node.id for node in ledger.plan.nodes], newest=ledger.config.watch.order == "newest")
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._later)
@@ -43,7 +51,7 @@ class Waiting:
         if delay_s > 0:
             heapq.heappush(self._later, _Place(time.monotonic() + delay_s, self._number, due))
         else:
-            heapq.heappush(self._ready, _Place(self._rank[due.node.id], self._number, due))
+            heapq.heappush(self._ready, _Place(self._rank[due.node.id], self._step * self._number, due))
 
     def pop(self, may: Callable[[Due], bool]) -> Due | None:
         """Take out the first task that may start now; None where there is none."""

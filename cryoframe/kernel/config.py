@@ -94,6 +94,8 @@ class WatchConfig:
     observer: Literal["auto", "native", "polling"] = "auto"
     metadata: Literal["none", "optional", "required"] = "none"
     metadata_timeout_s: float = 600.0
+    #: Which files are worked on first when more arrive than can be done.
+    order: Literal["oldest", "newest"] = "oldest"
     #: When alarms are raised: work that is queued and does not move; no new file (0 = never mind); a folder away;
     #: tasks waiting; items set aside within an hour.
     stall_s: float = 1800.0

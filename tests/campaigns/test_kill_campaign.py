@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+from cryoframe.testing.soak import history
+from cryoframe.testing.soak.kills import N_MICROGRAPHS, POINTS, STAGES, Campaign
 
-import history
-from kill_campaign import N_MICROGRAPHS, POINTS, STAGES, Campaign
-
-N_KILLS, BUDGET_S = 30, 25.0
-ITEMS = {f"m{number}.mrc" for number in range(N_MICROGRAPHS)}
+#: On two free cores all the kills fit into the time; on a busy machine there are fewer, and the figure says how many.
+N_KILLS, BUDGET_S = 200, 38.0
+QUICK = Path("/dev/shm")
+ITEMS = {f"m{number:03d}.dat" for number in range(N_MICROGRAPHS)}
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    made = Campaign(tmp_path_factory.mktemp("campaign"), executor="inline", seed=5)
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    folder = tmp_path_factory.mktemp("campaign")
+    if QUICK.is_dir():  # a kill loses nothing that was written, so a disk would cost time alone
+        folder = QUICK / f"cryoframe-{folder.parent.name}-{time.time_ns()}"
+    made = Campaign(folder, seed=5)
     yield made
     made.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.slow
@@ -37,10 +40,14 @@ def test_killed_at_random__nothing_is_lost_done_twice_or_torn(campaign: Campaign
     figure("violations, 95 % bound [% a kill]", 300 / campaign.score.n_kills)
 
 
-def test_the_named_points__are_at_least_twenty_five_with_those_killed_elsewhere() -> None:
-    from kill_campaign import UNUSUAL
-
-    assert len(POINTS) + len(UNUSUAL) >= 25
+def test_a_death_at_each_named_place__is_survived(campaign: Campaign, figure: Callable) -> None:
+    assert len(POINTS) >= 25
+    for point in POINTS:
+        before = campaign.score.n_points
+        campaign.at_points([point])
+        assert campaign.score.n_points > before, f"{point} is not passed"
+    assert campaign.score.violations == []
+    figure("deaths at named places", campaign.score.n_points)
 
 
 def _sql(statement: str) -> Callable[[Path], None]:
@@ -83,9 +90,8 @@ _TWICE = (
     ],
 )  # fmt: skip
 def test_the_judge__sees_each_kind_of_harm(campaign: Campaign, spoil: Callable[[Path], None], tmp_path: Path) -> None:
-    whole = next(path for path in campaign._folder.iterdir() if (path / "out" / "state.sqlite").is_file()) / "out"
+    whole = next(path for path in campaign.folder.iterdir() if (path / "run" / "state.sqlite").is_file()) / "run"
     assert history.violations(whole, ITEMS, STAGES) == []
-    shutil.copytree(whole, tmp_path / "out")
-    spoil(tmp_path / "out")
-    found = history.violations(tmp_path / "out", ITEMS, STAGES)
-    assert found or history.products(tmp_path / "out") != history.products(whole)
+    shutil.copytree(whole, tmp_path / "run")
+    spoil(tmp_path / "run")
+    assert history.violations(tmp_path / "run", ITEMS, STAGES)
