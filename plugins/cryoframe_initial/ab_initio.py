@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from cryoframe_initial import particles
 Array = npt.NDArray[Any]
 
 DEVICES = ("cpu",)
+#: A rotation of the group that relates a map to itself by less is doubted.
+_LEAST_CORRELATION = 0.35
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Params:
     n_images_first: int = 100  # images of the first step
     n_images_last: int = 250  # images of the last step
     n_images_most: int = 20000  # images used at all, drawn at random
+    n_models: int = 1  # maps searched for side by side; what is no particle may go to the others
+    find_axes: bool = (
+        True  # search without symmetry, find its axes in that map, finish with it; else with it throughout
+    )
+    axes_frac: float = 0.7  # share of the steps before the axes are looked for
     ignore_ctf: bool = False  # take images as free of CTF effects
 
     def __post_init__(self) -> None:
@@ -53,6 +60,8 @@ class Params:
             n_images_first=(10, 100000),
             n_images_last=(10, 100000),
             n_images_most=(10, 10**7),
+            n_models=(1, 20),
+            axes_frac=(0.05, 0.95),
         )
         check_order(self, "finest_resolution_A", "start_resolution_A")
         rotation_matrices(self.symmetry)
@@ -68,6 +77,22 @@ class _Plan:
     range_px: float
     evidence_frac: float
     box_px: int
+
+    @property
+    def n_free(self) -> int:
+        """Steps without symmetry."""
+        if not self.params.find_axes or self.params.symmetry.strip().upper() == "C1":
+            return 0
+        return min(max(round(self.params.axes_frac * self.params.n_steps), self.n_trial), self.params.n_steps - 1)
+
+    @property
+    def n_trial(self) -> int:
+        """Steps of every start."""
+        return max(1, int(self.params.trial_frac * self.params.n_steps)) if self.params.n_starts > 1 else 0
+
+    def symmetry(self, number: int) -> str:
+        """Point group of a step."""
+        return "C1" if number < self.n_free else self.params.symmetry
 
     def step(self, number: int, n_all: int) -> ab_initio.Step:
         """Fineness and number of images of a step: coarse for a third of the steps, then ever finer."""
@@ -114,10 +139,11 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
     )
     plan = _plan(images, params, r_last)
     model = _search(images, plan, rng, ctx)
-    if not np.isfinite(model.volume).all() or not model.volume.any():
+    kept = _best_map(model, ctx)
+    if not np.isfinite(kept.volume).all() or not kept.volume.any():
         raise InvalidInput("the images hold no signal that a map could be made of", expected="images of particles")
-    volume = fourier.fourier_pad(model.volume, (n, n, n), origin="centre")
-    _tell(model, plan, images, ctx)
+    volume = fourier.fourier_pad(kept.volume, (n, n, n), origin="centre")
+    _tell(kept, plan, images, ctx)
     ctx.metric("cpu_s", time.process_time() - begun, "s")
     return Volume(
         np.asarray(volume, dtype=np.float32),
@@ -141,49 +167,87 @@ def _plan(images: PolarImages, params: Params, r_last: float) -> _Plan:
 
 
 def _search(images: PolarImages, plan: _Plan, rng: np.random.Generator, ctx: StageContext) -> ab_initio.Model:
-    params, m = plan.params, len(images.images)
-    n_trial = max(1, int(params.trial_frac * params.n_steps)) if params.n_starts > 1 else 0
-    total = params.n_starts * n_trial + params.n_steps - n_trial
-    judged_by = np.sort(rng.choice(m, min(m, 200), replace=False))
-    best, told, done = None, [], 0
-    for start in range(params.n_starts):
-        model = ab_initio.start(
-            images, r_max=plan.r_first, symmetry=params.symmetry, n_images=params.n_images_first, rng=rng
-        )
-        for number in range(n_trial):
-            spacing_A = _spacing_A(images, plan, number)
-            ctx.report(done, total, f"start {start + 1} of {params.n_starts}, {spacing_A:.0f} Å")
-            model = _advance(images, model, plan, number, rng)
-            done += 1
-        evidence = _judge(images, model, plan, min(n_trial, params.n_steps - 1), judged_by) if n_trial else 0.0
-        told.append(evidence)
-        if best is None or evidence > max(told[:-1]):
-            best = model
-    assert best is not None
-    if n_trial:
-        ctx.log("log-evidence an image of the starts: " + ", ".join(f"{value:.2f}" for value in told))
-    for number in range(n_trial, params.n_steps):
+    """Follow the start that explains the images best to the end."""
+    params = plan.params
+    total = params.n_starts * plan.n_trial + params.n_steps - plan.n_trial
+    best = _best_start(images, plan, rng, ctx, total)
+    for number in range(plan.n_trial, params.n_steps):
+        done = total - params.n_steps + number
+        if plan.n_free and number == plan.n_free:
+            ctx.report(done, total, f"axes of {params.symmetry}")
+            best = _on_axes(images, best, plan, ctx)
         ctx.report(done, total, f"{_spacing_A(images, plan, number):.0f} Å")
         best = _advance(images, best, plan, number, rng)
-        done += 1
     ctx.report(total, total, "")
     return best
+
+
+def _best_start(
+    images: PolarImages, plan: _Plan, rng: np.random.Generator, ctx: StageContext, total: int
+) -> ab_initio.Model:
+    params, m = plan.params, len(images.images)
+    judged_by = np.sort(rng.choice(m, min(m, 200), replace=False))
+    best, told = None, []
+    for start in range(params.n_starts):
+        model = ab_initio.start(
+            images,
+            r_max=plan.r_first,
+            symmetry=plan.symmetry(0),
+            n_images=params.n_images_first,
+            n_maps=params.n_models,
+            rng=rng,
+        )
+        for number in range(plan.n_trial):
+            spacing_A = _spacing_A(images, plan, number)
+            ctx.report(
+                start * plan.n_trial + number, total, f"start {start + 1} of {params.n_starts}, {spacing_A:.0f} Å"
+            )
+            model = _advance(images, model, plan, number, rng)
+        told.append(_judge(images, model, plan, judged_by) if plan.n_trial else 0.0)
+        if best is None or told[-1] > max(told[:-1]):
+            best = model
+    assert best is not None
+    if plan.n_trial:
+        ctx.log("log-evidence an image of the starts: " + ", ".join(f"{value:.2f}" for value in told))
+    return best
+
+
+def _on_axes(images: PolarImages, model: ab_initio.Model, plan: _Plan, ctx: StageContext) -> ab_initio.Model:
+    """Lay the maps on the axes of the group and say how well they have its symmetry."""
+    group = plan.params.symmetry
+    laid, found = ab_initio.laid_on_axes(images, model, group, r_max=plan.r_first)
+    for axes in found:
+        ctx.log(
+            f"the map found without symmetry agrees with its {group} copies to {axes.correlation:.2f} (axes laid "
+            f"anywhere: {axes.elsewhere:.2f} ± {axes.spread:.2f})"
+        )
+        if axes.least < _LEAST_CORRELATION:
+            ctx.log(
+                f"warning: one of the rotations of {group} relates it to itself by {axes.least:.2f} only; the "
+                "particles may not have that symmetry"
+            )
+    ctx.metric("symmetry_correlation_frac", max(axes.correlation for axes in found), "")
+    return laid
 
 
 def _advance(
     images: PolarImages, model: ab_initio.Model, plan: _Plan, number: int, rng: np.random.Generator
 ) -> ab_initio.Model:
     step = plan.step(number, len(images.images))
+    if plan.n_free and number == plan.n_free:
+        # The running sums are of the frame before.
+        step = replace(step, rate=1.0, shift_range_px=plan.range_px)
     rows = np.sort(rng.choice(len(images.images), step.n_images, replace=False))
-    return ab_initio.advance(images, model, step, rows, symmetry=plan.params.symmetry, evidence_frac=plan.evidence_frac)
-
-
-def _judge(images: PolarImages, model: ab_initio.Model, plan: _Plan, number: int, rows: Array) -> float:
-    """Mean log-evidence of the same images for every start; the model is not changed."""
-    step = plan.step(number, len(images.images))
-    tried = ab_initio.advance(
-        images, model, step, rows, symmetry=plan.params.symmetry, evidence_frac=plan.evidence_frac
+    return ab_initio.advance(
+        images, model, step, rows, symmetry=plan.symmetry(number), evidence_frac=plan.evidence_frac
     )
+
+
+def _judge(images: PolarImages, model: ab_initio.Model, plan: _Plan, rows: Array) -> float:
+    """Mean log-evidence of the same images for every start; the model is not changed."""
+    step = plan.step(min(plan.n_trial, plan.params.n_steps - 1), len(images.images))
+    symmetry = plan.symmetry(plan.n_trial - 1)
+    tried = ab_initio.advance(images, model, step, rows, symmetry=symmetry, evidence_frac=plan.evidence_frac)
     return tried.evidence
 
 
@@ -191,8 +255,19 @@ def _spacing_A(images: PolarImages, plan: _Plan, number: int) -> float:
     return images.box_px * images.pixel_size_A / plan.step(number, len(images.images)).r_max
 
 
-def _tell(model: ab_initio.Model, plan: _Plan, images: PolarImages, ctx: StageContext) -> None:
-    below = np.flatnonzero(model.ssnr[1 : int(plan.r_last) + 1] < 1.0)
+def _best_map(model: ab_initio.Model, ctx: StageContext) -> ab_initio.Candidate:
+    """The map that says most: shells weighed by their size and by what their halves have in common."""
+    said = [float((np.arange(len(one.ssnr)) ** 2 * np.log1p(one.ssnr)).sum()) for one in model.maps]
+    best = int(np.argmax(said))
+    if len(said) > 1:
+        shares = ", ".join(f"{share:.0%}" for share in model.share_frac)
+        ctx.log(f"shares of the images of {len(said)} maps: {shares}; number {best + 1} holds most detail and is kept")
+        ctx.metric("model_share_frac", float(model.share_frac[best]), "")
+    return model.maps[best]
+
+
+def _tell(kept: ab_initio.Candidate, plan: _Plan, images: PolarImages, ctx: StageContext) -> None:
+    below = np.flatnonzero(kept.ssnr[1 : int(plan.r_last) + 1] < 1.0)
     ring = int(below[0]) if len(below) else int(plan.r_last)
     resolution_A = images.box_px * images.pixel_size_A / max(ring, 1)
     ctx.metric("resolution_A", resolution_A, "Å")
