@@ -20,7 +20,7 @@ from cryoframe.execution.room import is_short
 from cryoframe.execution.waiting import Waiting
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
-from cryoframe.records import events, session_events
+from cryoframe.records import events, session_events, summaries
 from cryoframe.records.bus import Bus
 from cryoframe.records.crash import crash_point
 from cryoframe.records.events import Value
@@ -228,9 +228,9 @@ class Runner:
         """Take a product from the store; `said` before if it had only seemed out of date for a while."""
         job = self.store.job(due.node.id, due.key)
         if not said:
-            self._saved(Committed(due.key, job["kind"], job["digest"], self.store.path(due.node.id, due.key)))
-            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
-            self._say(events.StageSkipped, **where, digest=job["digest"], reason="the store has it")
+            self._saved(Committed(due.key, job["kind"], job["digest"], self.store.path(due.node.id, due.key)), job)
+            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key, "digest": job["digest"]}
+            self._say(events.StageSkipped, **where, reason="the store has it")
         self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, job["digest"])
         self.ledger.note_started(due)
         self._consider_unit(due.item_id)
@@ -339,7 +339,7 @@ class Runner:
         record = attempts.record(self.config, due, running.said, outcome, attempt=running.attempt)
         committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
         crash_point("runner.committed")
-        self._saved(committed)
+        self._saved(committed, self.store.job(due.node.id, due.key))
         spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
         where: dict[str, Value] = {"stage_id": due.node.id, "item_id": due.item_id}
         self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
@@ -352,9 +352,11 @@ class Runner:
         self._troubles.pop((due.node.id, due.item_id), None)
         self._consider_unit(due.item_id)
 
-    def _saved(self, committed: Committed) -> None:
+    def _saved(self, committed: Committed, job: Mapping[str, Any]) -> None:
         path = str(committed.path.relative_to(self.store.folder))
         self._say(events.ProductSaved, key=committed.key, kind=committed.kind, digest=committed.digest, path=path)
+        if (said := summaries.payload(job, path)) is not None:
+            self._say(events.ProductDescribed, **said)
 
     def _fail(self, running: Running, outcome: Outcome) -> None:
         """Say that an attempt failed, and decide whether there is another: by who is to blame."""
@@ -388,8 +390,7 @@ class Runner:
 
     def _judge(self, due: Due, *, went_well: bool | None, why: str = "") -> None:
         """Count an attempt for or against its implementation."""
-        plugin = implementation(due.node)
-        task = f"{due.node.id} {due.item_id}"
+        plugin, task = implementation(due.node), f"{due.node.id} {due.item_id}"
         change = self.breaker.ended(plugin, task, went_well=went_well, why=why) if self.live else ""
         if change == "held":
             reason = self.breaker.failing()[plugin]
