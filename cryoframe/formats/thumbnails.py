@@ -92,9 +92,10 @@ def _picked(table: ParticleTable, micrograph: Micrograph | None) -> dict[str, Pi
     step = -(-max(micrograph.shape_px) // EDGE_PX)
     x, y = ((table.floats(name) / micrograph.pixel_size_A + 0.5) / step for name in ("x_A", "y_A"))
     turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)
-    ring = np.stack([np.cos(turn), np.sin(turn)], axis=-1) * max(0.5 * _spacing(x, y), 4.0)
+    radius = max(0.5 * _spacing(x, y), 4.0)
+    ring = np.stack([np.cos(turn), np.sin(turn)], axis=-1) * np.array([[[radius - 0.5]], [[radius + 0.5]]])
     for centre in np.stack([x, y], axis=-1):
-        _stamp(picture, centre + ring, MARK, radius_px=0)
+        _stamp(picture, (centre + ring).reshape(-1, 2), MARK, radius_px=0)
     return {"picks": picture}
 
 

@@ -114,7 +114,8 @@ def table_html(rows: Sequence[Row], address: Address) -> str:
 
 def _row(row: Row, pictured: Sequence[str], numbers: Sequence[_Shown], address: Address) -> str:
     cells = [_picture(row, name, address) for name in pictured]
-    cells.append(_words(str(row["micrograph_id"]), "name"))
+    name = str(row["micrograph_id"])
+    cells.append(f'<td data-t="1" class="name" title="{escape(name)}">{escape(name.rpartition("/")[2])}</td>')
     cells.append(_words(str(row["status"]).replace("_", " ")))
     accepted = row.get("ctf_accepted")
     cells.append(_words("" if accepted is None else "accepted" if accepted else "rejected"))
