@@ -34,8 +34,8 @@ class Settings:
     tile_A: float = 750.0  #: edge of the tiles whose spectra are averaged
     clip_sd: float = 6.0  #: grey values further from the median than this many standard deviations are cut
     confidence_min_frac: float = 0.9  #: a fit of lower confidence is not accepted
-    crystal_max_frac: float = 0.05  #: accept up to this power of ice's crystalline spots, as a share of their ring
-    carbon_max_A: float = 40.0  #: accept what scatters like up to this thickness of carbon; 0 = any
+    crystal_max_frac: float = 0.002  #: accept up to this power of ice's crystalline spots, as a share of their ring
+    carbon_max_A: float = 25.0  #: accept what scatters like up to this thickness of carbon; 0 = any
     vacuum_grey: float = 0.0  #: mean [grey value] without specimen, slit in; gives ice thickness; 0 = not known
     mean_free_path_A: float = 0.0  #: of energy loss in ice, for the thickness by intensity; 0 = measured, by voltage
 

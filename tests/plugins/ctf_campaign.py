@@ -296,6 +296,7 @@ def table(outcomes: Iterable[Outcome]) -> dict[str, float]:
         "p99_error_frac": quantile(errors, 0.99),
         "largest_error_frac": quantile(errors, 1.0),
         "median_astigmatism_error_A": quantile([one.astigmatism_error_A for one in accepted], 0.5),
+        "tilt_told_frac": share([one.fit.tilt_deg is not None for one in accepted]),
         "largest_tilt_error_deg": quantile([one.tilt_error_deg for one in accepted], 1.0),
         "tilt_within_3_deg_frac": share([one.tilt_error_deg <= 3.0 for one in accepted]),
         "thickness_told_frac": len(told) / max(len(accepted), 1),
@@ -316,6 +317,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n_fields", type=int)
     parser.add_argument("--method", choices=("spectrum", "profile"), default="spectrum")
+    parser.add_argument("--first", type=int, default=0, help="number of the first field; others are other fields")
     parser.add_argument(
         "--kind", choices=tuple(KINDS), default="session", help="bad: nothing but what is to be refused"
     )
@@ -323,7 +325,7 @@ def main() -> None:
     method = plugin if chosen.method == "spectrum" else profile
     outcomes = []
     for index in range(chosen.n_fields):
-        outcomes.append(fitted(KINDS[chosen.kind](index), method))
+        outcomes.append(fitted(KINDS[chosen.kind](chosen.first + index), method))
         last = outcomes[-1]
         if last.is_false or (last.fit.accepted and last.field.is_good and abs(last.error_frac) > 0.03):
             sys.stdout.write(f"{last.field}: {100 * last.error_frac:+.1f} %, {last.fit.confidence_frac:.3f}\n")
