@@ -22,7 +22,8 @@ import distributed
 
 from cryoframe_dask.cluster import SCHEDULER, SETTINGS, TLS, WORD
 
-LOOK_S = 1.0
+#: A worker without work for so many looks is let go of.
+LOOK_S, IDLE_S = 1.0, 60
 
 
 async def keep(folder: Path, settings: dict[str, Any]) -> None:
@@ -35,7 +36,9 @@ async def keep(folder: Path, settings: dict[str, Any]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     cluster = await SLURMCluster(asynchronous=True, security=security, **_asked(folder, settings))
     try:
-        cluster.adapt(minimum_jobs=settings["jobs_least"], maximum_jobs=settings["jobs_most"])
+        cluster.adapt(
+            minimum_jobs=settings["jobs_least"], maximum_jobs=settings["jobs_most"], interval=LOOK_S, wait_count=IDLE_S
+        )
         _leave(folder / WORD, {"host": socket.gethostname(), "pid": os.getpid()})
         _leave(folder / SCHEDULER, cluster.scheduler.identity())
         await _until_not_wanted(cluster, told, settings["keep_s"])
