@@ -19,8 +19,10 @@ from cryoframe.compare.bench import Attempted, Setting, attempt
 from cryoframe.compare.inputs import Bound, Given, bind
 from cryoframe.data.twin import Specimen, SpecimenRequest
 from cryoframe.errors import ConfigError, CryoframeError
+from cryoframe.execution.processes import Processes
 from cryoframe.external import Command, Done, Program
 from cryoframe.formats.star_motion import MotionRecords
+from cryoframe.kernel.discovery import Offer
 from cryoframe.kernel.plugins import Plugins
 
 TIMEOUT_S = 3600.0
@@ -69,6 +71,8 @@ class Workbench:
     keep: bool = False
     tell: Callable[[str], None] = lambda _: None
     _specimens: dict[tuple[str, float, str], Specimen] = field(default_factory=dict)
+    _executor: Processes = field(default_factory=Processes)
+    _warm: set[Offer] = field(default_factory=set)
 
     def specimen(self, model: str, pixel_size_A: float, *, assembly: str = "1") -> Specimen:
         """Return a model as the beam sees it; opened once.
@@ -111,8 +115,14 @@ class Workbench:
         calls = self.scratch / "calls"
         calls.mkdir(exist_ok=True)
         offer = self.plugins.select(hook, name)
-        setting = Setting(params=params or {}, seed=self.seed, timeout_s=TIMEOUT_S, warm=True)
-        return attempt(offer, items, self.plugins, setting=setting, scratch=calls)
+        setting = Setting(params=params or {}, seed=self.seed, timeout_s=TIMEOUT_S, warm=offer not in self._warm)
+        self._warm.add(offer)
+        return attempt(offer, items, self.plugins, setting=setting, scratch=calls, executor=self._executor)
+
+    def close(self) -> None:
+        """End the helper processes, and remove what was made unless all is kept."""
+        self._executor.close()
+        self.done_with(self.scratch)
 
 
 def failures(answers: Sequence[Attempted]) -> str:
@@ -137,10 +147,10 @@ class Peer:
 
 def run_program(program: Program, argv: Sequence[object], folder: Path) -> Peer:
     """Run a program to its end in `folder`; a failure is said in the answer."""
-    peak = [0.0]
+    peak, others = [0.0], frozenset(_children("self"))
 
     def watch() -> bool:
-        peak[0] = max(peak[0], _family_MB())
+        peak[0] = max(peak[0], _family_MB(others))
         return False
 
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -155,9 +165,9 @@ def run_program(program: Program, argv: Sequence[object], folder: Path) -> Peer:
     return Peer(done, time.monotonic() - begun, cpu_s, peak[0], message)
 
 
-def _family_MB() -> float:
-    """Return the memory of all children of this process, theirs included, shared libraries aside."""
-    family, total = _children("self"), 0.0
+def _family_MB(others: frozenset[str]) -> float:
+    """Return the memory of the children of this process but `others`, theirs included, shared libraries aside."""
+    family, total = [pid for pid in _children("self") if pid not in others], 0.0
     for pid in family:
         family += _children(pid)
         try:

@@ -11,7 +11,7 @@ import numpy as np
 from cryoframe.bench import ctf_fields
 from cryoframe.bench.calls import Workbench, failures
 from cryoframe.bench.ctf_fields import Field
-from cryoframe.bench.rows import Row, Summary, failure
+from cryoframe.bench.rows import Row, Summary, counted, failure
 from cryoframe.bench.sizes import Sizes
 from cryoframe.compare.bench import Attempted
 from cryoframe.compare.inputs import Bound, Given
@@ -71,12 +71,12 @@ def run(bench: Workbench) -> list[Row]:
     bench.tell(f"CTF of {len(large)} fields of {sizes.cost_px}²")
     rows: list[Row] = []
     for name in OURS:
-        what = f"`{name}`, {sizes.n_ctf} fields {sizes.ctf_px}², 0.35–4 µm, seed {ctf_fields.SEED}"
+        what = f"`{name}`, {counted(sizes.n_ctf, 'field')} {sizes.ctf_px}², 0.35–4 µm, seed {ctf_fields.SEED}"
         every = [one.answer for side in (fitted, tilts, costs) for one in side[name]]
         rows += failure("ctf", what, failures(every))
         rows += _accuracy(fitted[name], what)
-        rows += _tilt(tilts[name], f"`{name}`, {sizes.n_tilted} fields {sizes.tilted_px}², 0–40° tilt")
-        rows += _cost(costs[name], f"`{name}`, {sizes.n_cost} fields {sizes.cost_px}²", sizes)
+        rows += _tilt(tilts[name], f"`{name}`, {counted(sizes.n_tilted, 'field')} {sizes.tilted_px}², 0–40° tilt")
+        rows += _cost(costs[name], f"`{name}`, {counted(sizes.n_cost, 'field')} {sizes.cost_px}²", sizes)
     return rows
 
 

@@ -13,7 +13,7 @@ from cryoframe.bench import pick_fields, relion
 from cryoframe.bench.calls import NOT_FOUND, PREPROCESS, Peer, Workbench, failures
 from cryoframe.bench.pick_fields import KINDS, PIXEL_A, PickField
 from cryoframe.bench.picking import given_of
-from cryoframe.bench.rows import Row, Summary, failure
+from cryoframe.bench.rows import Row, Summary, counted, failure
 from cryoframe.bench.sizes import Sizes
 from cryoframe.compare.bench import Attempted
 from cryoframe.data.ids import half_of, particle_id
@@ -53,7 +53,7 @@ def run(bench: Workbench) -> list[Row]:
         relion.write_star_file(fields, folder)
         peer = relion.extract(fields, centres, folder, box_px=box)
         bench.tell("extracted by RELION")
-    what = f"`{OURS[0]}`, {sum(map(len, centres))} particles of {box} px, {len(fields)} fields {edge}²"
+    what = f"`{OURS[0]}`, {sum(map(len, centres))} particles of {box} px, {counted(len(fields), 'field')} {edge}²"
     failed = "; ".join(filter(None, (failures(answers), peer.message if peer else "")))
     rows = failure("extraction", what, failed)
     if not failures(answers):

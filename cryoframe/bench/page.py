@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from cryoframe.bench.preprocessing import Done
@@ -21,17 +22,21 @@ def page(done: Done, title: str) -> str:
     body = [f"<h1>{escape(title)}</h1>", facts(done.facts)]
     for words, rows in (("Failed", done.failed), ("Aims missed", done.missed)):
         if rows:
-            body.append(f"<h2>{words}</h2>" + table_of(COLUMNS, [row.cells() for row in rows]))
+            body.append(f"<h2>{words}</h2>" + _table(rows))
     for start in _DRAWN:
         found = [row for row in done.rows if row.quantity.startswith(start) and row.here and row.peer]
         if found:
             body.append(f"<h2>{escape(found[0].quantity.partition(',')[0])}: here and the peer</h2>{_bars(found)}")
     for part in dict.fromkeys(row.part for row in done.rows):
         rows = [row for row in done.rows if row.part == part]
-        body.append(f"<h2>{escape(part)}</h2>" + table_of(COLUMNS, [row.cells() for row in rows]))
+        body.append(f"<h2>{escape(part)}</h2>" + _table(rows))
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     head += f"<style>{STYLE}{_MORE}</style>"
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    return table_of(COLUMNS, [[cell.replace("`", "") for cell in row.cells()] for row in rows])
 
 
 def _bars(rows: list[Row]) -> str:
@@ -39,7 +44,7 @@ def _bars(rows: list[Row]) -> str:
     most = max(side.median for row in rows for side in (row.here[0], row.peer[0])) or 1.0
     lines, y = [], 0
     for row in rows:
-        lines.append(f'<text x="0" y="{y + 14}">{escape(row.what)}</text>')
+        lines.append(f'<text x="0" y="{y + 14}">{escape(row.what.replace("`", ""))}</text>')
         for name, side in (("here", row.here[0]), ("peer", row.peer[0])):
             y += 18
             width = max(1.0, 520.0 * side.median / most)

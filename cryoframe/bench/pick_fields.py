@@ -25,8 +25,10 @@ from cryoframe.numerics.ctf import wavelength_A
 from cryoframe.twin.workers import HOOK, stage_params
 
 PIXEL_A, DOSE_E_A2, SIMULATOR = 1.5, 40.0, "physical"
+#: Cameras with the longest edge they have.
+_CAMERAS = (("k3", 4092), ("falcon_4i", 4096))
 #: What motion correction, and a camera without faults, would leave.
-_PARAMS = dict.fromkeys(
+_PARAMS: dict[str, object] = dict.fromkeys(
     ("motion", "gain", "defects", "hot_pixels", "coincidence", "ice_motion", "site_damage"), False
 )  # fmt: skip
 
@@ -102,9 +104,11 @@ def make_field(
         frame_time_s=3.0, defocus_u_A=defocus_A + 100.0, defocus_v_A=defocus_A - 100.0, defocus_angle_deg=30.0,
         ice_thickness_A=max(300.0, 1.1 * kind.diameter_A),
     )  # fmt: skip
+    camera = next(camera for camera, most_px in _CAMERAS if edge_px <= most_px)
+    params = stage_params(plugins, SIMULATOR, _PARAMS | {"camera": camera})
     plugin = plugins.load(plugins.select(HOOK, SIMULATOR))
     given = {
-        "specimens": (sample,), "exposure": exposure, "params": stage_params(plugins, SIMULATOR, _PARAMS),
+        "specimens": (sample,), "exposure": exposure, "params": params,
         "ctx": StageContext(folder, HOOK, name, seed),
     }  # fmt: skip
     made = cast("SimulatedMovie", plugins.call(plugin, HOOK, given))

@@ -12,7 +12,7 @@ import numpy as np
 from cryoframe.bench import pick_fields, relion
 from cryoframe.bench.calls import AUTOPICK, NOT_FOUND, Peer, Workbench, failures
 from cryoframe.bench.pick_fields import KINDS, PIXEL_A, Kind, PickField
-from cryoframe.bench.rows import Row, Summary, failure
+from cryoframe.bench.rows import Row, Summary, counted, failure
 from cryoframe.bench.sizes import Sizes
 from cryoframe.compare.bench import Attempted
 from cryoframe.compare.inputs import Bound, Given
@@ -107,7 +107,7 @@ def _theirs(fields: Sequence[PickField], folder: Path, out: str, kind: Kind) -> 
 
 def _what(use: str, kind: Kind, sizes: Sizes) -> str:
     defoci = ", ".join(f"{defocus_A / 1e4:g}" for defocus_A in sizes.defoci_A)
-    return f"`{use}`, {kind.name}, {len(sizes.defoci_A)} fields {sizes.pick_px}² at {defoci} µm"
+    return f"`{use}`, {kind.name}, {counted(len(sizes.defoci_A), 'field')} {sizes.pick_px}² at {defoci} µm"
 
 
 def _blob(bench: Workbench, kind: Kind, fields: Sequence[PickField], folder: Path) -> list[Row]:

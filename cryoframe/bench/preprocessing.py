@@ -120,7 +120,7 @@ def run(
         for part in parts:
             rows += _part(part, bench)
     finally:
-        bench.done_with(scratch)
+        bench.close()
     if keep:
         facts["data"] = str(scratch)
     return Done(facts, tuple(rows))

@@ -37,6 +37,11 @@ class Summary:
         return text if self.n == 1 or self.low == self.high else f"{text} ({number(self.low)}–{number(self.high)})"
 
 
+def counted(n: int, what: str) -> str:
+    """Return a number of things: ``1 field``, ``3 fields``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def number(value: float) -> str:
     """Return a number with three digits that count, large ones whole."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -48,11 +48,11 @@ _QUICK = Sizes(
     "quick",
     movie_px=2048,
     movies=((24, 1),),
-    n_ctf=24,
+    n_ctf=20,
     n_tilted=1,
     n_cost=2,
     cost_px=2048,
-    pick_px=1024,
+    pick_px=1536,
     defoci_A=(15000.0,),
 )
 _ALL = (

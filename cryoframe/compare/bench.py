@@ -59,7 +59,14 @@ class Attempted:
 
 
 def attempt(
-    offer: Offer, items: Sequence[Bound], plugins: Plugins, *, setting: Setting, scratch: Path, report: Any = None
+    offer: Offer,
+    items: Sequence[Bound],
+    plugins: Plugins,
+    *,
+    setting: Setting,
+    scratch: Path,
+    report: Any = None,
+    executor: Executor | None = None,
 ) -> list[Attempted]:
     """Run one implementation on every item; what fails is said in the answer, never raised.
 
@@ -77,6 +84,9 @@ def attempt(
         One folder a call is made in it.
     report
         Called with (item_id, done, total, message) while a stage runs.
+    executor
+        Where calls are made, of several benches one after the other; whoever gives it closes it, and hears the
+        attempts. One of its own when None.
 
     Raises
     ------
@@ -90,15 +100,14 @@ def attempt(
         contract.params_from(plugin.params_class, dict(setting.params), where=f"--set for {offer.qualified}")
     got, _ = device.resolve(setting.device, plugin.devices)
     voice = _Voice(report)
-    executor: Executor = Inline(voice) if setting.in_process else Processes(voice, folder=scratch)
+    place = executor or (Inline(voice) if setting.in_process else Processes(voice, folder=scratch))
     try:
         if setting.warm:
-            _describe(offer, plugins, executor, scratch)
-        return [
-            _one(offer, item, plugins, executor, voice, setting=setting, scratch=scratch, got=got) for item in items
-        ]
+            _describe(offer, plugins, place, scratch)
+        return [_one(offer, item, plugins, place, voice, setting=setting, scratch=scratch, got=got) for item in items]
     finally:
-        executor.close()
+        if executor is None:
+            place.close()
 
 
 class _Voice:
