@@ -12,6 +12,8 @@ from cryoframe.numerics.backend import namespace
 from cryoframe.numerics.fourier import irfft2
 
 Array = npt.NDArray[Any]
+#: Logarithm of the odds against a translation that is farther than likely, beside that of how many there are.
+_DOUBT = 6.0
 
 
 def frequency_weights(
@@ -57,7 +59,12 @@ def frequency_weights(
 
 
 def correlation_peaks(
-    spectra: Array, shape: tuple[int, int], *, max_shift_px: float, near_px: Array | None = None
+    spectra: Array,
+    shape: tuple[int, int],
+    *,
+    max_shift_px: float,
+    near_px: Array | None = None,
+    likely_px: float | None = None,
 ) -> tuple[Array, Array]:
     """Translations at which correlations are largest, to better than a hundredth of a pixel where noise allows.
 
@@ -71,6 +78,9 @@ def correlation_peaks(
         Only translations within this distance of `near_px` are considered.
     near_px
         `(m, 2)` (dx, dy); zero when absent.
+    likely_px
+        Translations farther than this from `near_px` are taken only where chance does not explain them: where their
+        correlation is above the best of the nearer ones by more than the best of as many values of noise is.
 
     Returns
     -------
@@ -82,14 +92,19 @@ def correlation_peaks(
     """
     xp = namespace(spectra)
     centre = np.zeros((len(spectra), 2)) if near_px is None else np.asarray(near_px, dtype=np.float64)
-    maps = irfft2(spectra * _ramp(spectra.shape, shape, -centre, xp), shape)
+    maps = irfft2(spectra * phase_ramps(shape, -centre, xp), shape)
     ny, nx = shape
     reach_y, reach_x = min(int(max_shift_px), (ny - 1) // 2), min(int(max_shift_px), (nx - 1) // 2)
     dy, dx = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
     window = maps[:, xp.asarray(dy % ny), xp.asarray(dx % nx)]
-    outside = xp.asarray(np.hypot(dy, dx) > max_shift_px + 1e-9)
-    flat = xp.where(outside, -xp.inf, window).reshape(len(spectra), -1).argmax(axis=1)
-    best = np.asarray(flat.get() if hasattr(flat, "get") else flat)
+    distance = np.hypot(dy, dx)
+    best, height = _highest(window, distance <= max_shift_px + 1e-9, xp)
+    if likely_px is not None and likely_px < max_shift_px:
+        nearest, near_height = _highest(window, distance <= max(likely_px, 1.0), xp)
+        spread = maps.reshape(len(spectra), -1).std(axis=1)
+        chance = 2.0 * (np.log(distance.size) + _DOUBT) * _on_host(spread) ** 2
+        believed = height * np.abs(height) - near_height * np.abs(near_height) > chance
+        best = np.where(believed, best, nearest)
     shifts = centre + np.stack([dx.reshape(-1)[best], dy.reshape(-1)[best]], axis=1)
     heights = np.empty(len(spectra))
     for i in range(len(spectra)):
@@ -98,7 +113,18 @@ def correlation_peaks(
     return shifts, heights
 
 
-def _ramp(spectra_shape: tuple[int, ...], shape: tuple[int, int], shifts: Array, xp: Any) -> Array:
+def _on_host(values: Any) -> Array:
+    return np.asarray(values.get() if hasattr(values, "get") else values)
+
+
+def _highest(maps: Array, allowed: Array, xp: Any) -> tuple[Array, Array]:
+    """Flat index of the highest value of each map where it is allowed, and the value."""
+    flat = xp.where(xp.asarray(allowed), maps, -xp.inf).reshape(len(maps), -1)
+    best = flat.argmax(axis=1)
+    return _on_host(best), _on_host(flat[xp.arange(len(flat)), best]).astype(np.float64)
+
+
+def phase_ramps(shape: tuple[int, int], shifts: Array, xp: Any = np) -> Array:
     """Phase factors `(m, ny, nx//2 + 1)` that move content by `shifts` (dx, dy)."""
     ky, kx = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
     along_y = np.exp(-2j * np.pi * shifts[:, 1, None] * ky).astype(np.complex64)
@@ -189,6 +215,7 @@ def frame_shifts(
     tolerance_px: float = 0.02,
     n_running: int = 1,
     start_px: Array | None = None,
+    likely_px: float | None = None,
 ) -> Array:
     """Drift of the frames of a movie, each against the sum of all others.
 
@@ -205,10 +232,12 @@ def frame_shifts(
     n_iterations, tolerance_px
         Stops when no frame moves by more than the tolerance.
     n_running
-        Odd number of neighbouring frames summed, weighted by a triangle, to make one image: for frames
-        of little signal.
+        Odd number of neighbouring frames whose correlations are summed, weighted by a triangle: for frames of little
+        signal.
     start_px
         `(m, 2)` first estimate.
+    likely_px
+        As in :func:`correlation_peaks`.
 
     Returns
     -------
@@ -223,11 +252,13 @@ def frame_shifts(
     shifts = np.zeros((n_frames, 2)) if start_px is None else np.array(start_px, dtype=np.float64)
     if n_frames < 2:
         return shifts
+    weight = xp.asarray(weights)
+    # A frame's noise is like itself, and would hold it where it is; so would a neighbour's that is summed with it.
+    own = _running_sum(frames_ft.real**2 + frames_ft.imag**2, n_running)
     for _ in range(n_iterations):
-        moved = frames_ft * _ramp(frames_ft.shape, shape, shifts, xp)
-        total = moved.sum(axis=0)
-        images = _running_sum(moved, n_running)
-        change = register(total[None] - images, images, shape, weights=weights, max_shift_px=max_shift_px)
+        moved = frames_ft * phase_ramps(shape, shifts, xp)
+        products = (moved.sum(axis=0) * xp.conj(_running_sum(moved, n_running)) - own) * weight
+        change, _ = correlation_peaks(products, shape, max_shift_px=max_shift_px, likely_px=likely_px)
         updated = shifts + change
         updated -= updated.mean(axis=0)
         largest = np.abs(updated - shifts).max()
@@ -238,7 +269,7 @@ def frame_shifts(
 
 
 def _running_sum(frames_ft: Array, n_running: int) -> Array:
-    """Sum of each frame and its neighbours, weighted by a triangle; at the ends only of those there are.
+    """Sum of each array and its neighbours, weighted by a triangle; at the ends only of those there are.
 
     A box instead of a triangle would make the iteration unstable: its transform is negative for alternating residuals.
     """

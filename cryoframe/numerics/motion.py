@@ -9,11 +9,13 @@ import numpy as np
 import scipy.ndimage
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics.alignment import frame_shifts, frequency_weights
+from cryoframe.numerics import motion_jumps
+from cryoframe.numerics.alignment import frequency_weights
 from cryoframe.numerics.backend import C64, F32, Bools, Ints, Reals, native
 from cryoframe.numerics.filters import frame_weights
 from cryoframe.numerics.fourier import irfft2, rfft2
 from cryoframe.numerics.grids import frequencies_1_A
+from cryoframe.numerics.motion_jumps import LIKELY_A, Agreement, Search, agreement, search
 from cryoframe.numerics.spectrum import robust_scale
 from cryoframe.numerics.windows import tukey_2d
 
@@ -177,9 +179,17 @@ def crop_spectrum(ft: C64, shape: tuple[int, int]) -> C64:
     return small
 
 
+@dataclass(frozen=True, slots=True)
+class WholeMotion:
+    """Translations of whole frames `(f, 2)` (dx, dy) [px], the first (0, 0), and how alike the frames are then."""
+
+    shifts_px: Reals
+    agreement: Agreement
+
+
 def estimate_shifts(
     frames: Iterable[F32], shape: tuple[int, int], pixel_size_A: float, alignment: Alignment, *, n_threads: int = 1
-) -> Reals:
+) -> WholeMotion:
     """Translation that undoes the motion of each frame, relative to the first.
 
     Parameters
@@ -192,10 +202,6 @@ def estimate_shifts(
         How they are registered.
     n_threads
         Worker threads of the FFT.
-
-    Returns
-    -------
-    `(f, 2)` (dx, dy) [px of the frames], the first (0, 0).
 
     References
     ----------
@@ -210,44 +216,55 @@ def estimate_shifts(
         # Tapered, because the jump from one border to the other stands still while the specimen moves.
         small.append(rfft2(irfft2(low, small_shape, n_threads=n_threads) * window, n_threads=n_threads))
     coarse_shape = reduced_shape(shape, pixel_size_A, 2.0 * alignment.resolution_A)
-    coarse = np.stack([crop_spectrum(ft, coarse_shape) for ft in small])
-    shifts_A = _level(coarse, coarse_shape, shape, pixel_size_A, alignment, start_A=None)
-    fine = replace(alignment, n_iterations=min(alignment.n_iterations, 3))
-    shifts_A = _level(np.stack(small), small_shape, shape, pixel_size_A, fine, start_A=shifts_A)
+    coarse = _Level(np.stack([crop_spectrum(ft, coarse_shape) for ft in small]), coarse_shape, shape, pixel_size_A)
+    shifts_A, n_running = coarse.found(alignment, None, n_threads)
+    if n_running:
+        fine = replace(alignment, n_iterations=min(alignment.n_iterations, 3), n_running=n_running)
+        shifts_A, _ = _Level(np.stack(small), small_shape, shape, pixel_size_A).found(fine, shifts_A, n_threads)
+    agreed = agreement(coarse.frames(alignment), shifts_A / coarse.step_A)
     relative: Reals = (shifts_A - shifts_A[0]) / pixel_size_A
-    return relative
+    return WholeMotion(relative, agreed)
 
 
-def _level(
-    frames_ft: C64,
-    small_shape: tuple[int, int],
-    shape: tuple[int, int],
-    pixel_size_A: float,
-    alignment: Alignment,
-    *,
-    start_A: Reals | None,
-) -> Reals:
-    """Shifts `(f, 2)` [Å] found on frames cropped from `shape` to `small_shape`."""
-    step_A = pixel_size_A * np.array([shape[1] / small_shape[1], shape[0] / small_shape[0]])
-    pixel_A = float(step_A.mean())
-    weights = frequency_weights(
-        small_shape,
-        pixel_size_A=pixel_A,
-        b_factor_A2=alignment.b_factor_A2,
-        low_A=alignment.low_A,
-        high_A=max(alignment.resolution_A, 2.2 * pixel_A),
-    )
-    shifts = frame_shifts(
-        frames_ft,
-        small_shape,
-        weights=weights,
-        max_shift_px=alignment.max_shift_A / pixel_A,
-        n_iterations=alignment.n_iterations,
-        n_running=alignment.n_running,
-        start_px=None if start_A is None else start_A / step_A,
-    )
-    moved_A: Reals = shifts * step_A
-    return moved_A
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Frames of `shape` cropped in Fourier space to `small`."""
+
+    frames_ft: C64
+    small: tuple[int, int]
+    shape: tuple[int, int]
+    pixel_size_A: float
+
+    @property
+    def step_A(self) -> Reals:
+        step: Reals = self.pixel_size_A * np.array([self.shape[1] / self.small[1], self.shape[0] / self.small[0]])
+        return step
+
+    def frames(self, alignment: Alignment) -> motion_jumps.Frames:
+        pixel_A = float(self.step_A.mean())
+        weights = frequency_weights(
+            self.small,
+            pixel_size_A=pixel_A,
+            b_factor_A2=alignment.b_factor_A2,
+            low_A=alignment.low_A,
+            high_A=max(alignment.resolution_A, 2.2 * pixel_A),
+        )
+        return motion_jumps.Frames(self.frames_ft, self.small, weights)
+
+    def found(self, alignment: Alignment, start_A: Reals | None, n_threads: int) -> tuple[Reals, int]:
+        """Shifts `(f, 2)` [Å], and of how many neighbours; jumps are looked for where there is no start."""
+        pixel_A = float(self.step_A.mean())
+        how = Search(
+            alignment.max_shift_A / pixel_A,
+            LIKELY_A / pixel_A,
+            alignment.n_iterations,
+            tolerance_px=0.02,
+            n_running=alignment.n_running,
+            jumps=start_A is None and alignment.n_iterations > 0,
+        )
+        start = None if start_A is None else start_A / self.step_A
+        found = search(self.frames(alignment), how, start_px=start, n_threads=n_threads)
+        return found.shifts_px * self.step_A, found.n_running
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics.alignment import frame_shifts, frequency_weights
+from cryoframe.numerics import motion
+from cryoframe.numerics.alignment import frequency_weights
 from cryoframe.numerics.backend import F32, Reals
 from cryoframe.numerics.filters import dose_transfer
 from cryoframe.numerics.fourier import rfft2
-from cryoframe.numerics.motion import Frames, crop_spectrum, reduced_shape
+from cryoframe.numerics.motion import crop_spectrum, reduced_shape
+from cryoframe.numerics.motion_jumps import LIKELY_A, Frames, Search, agreement, jumps, search
 from cryoframe.numerics.motion_prior import field_prior
 from cryoframe.numerics.motion_sum import binned
 from cryoframe.numerics.patch_motion import Fit, Patches, cut_patches, tile_patches
@@ -64,10 +66,10 @@ def binning(pixel_size_A: float, resolution_A: float) -> int:
     return max(1, min(round(resolution_A / (2.8 * pixel_size_A)), int(resolution_A / (2.1 * pixel_size_A))))
 
 
-def coarse_shifts(
-    frames: Frames, whole: tuple[int, int], pixel_size_A: float, how: Estimate, *, n_threads: int = 1
-) -> Reals:
-    """Whole-frame translations `(f, 2)` [px] of `f` frames of `whole` pixels, found on frames of fewer pixels."""
+def coarse_frames(
+    frames: motion.Frames, whole: tuple[int, int], pixel_size_A: float, how: Estimate, *, n_threads: int = 1
+) -> tuple[Frames, Reals]:
+    """Frames of `whole` pixels made small, and their pixel (x, y), in pixels of those they were made of."""
     factor = max(1, min(binning(pixel_size_A, how.coarse_A), min(whole) // 16))
     one: F32 = np.ones((1, 1), dtype=np.float32)
     shape = (whole[0] // factor, whole[1] // factor)
@@ -86,17 +88,7 @@ def coarse_shifts(
         low_A=min(500.0, 0.3 * min(whole) * pixel_size_A),
         high_A=max(how.coarse_A, 2.2 * pixel_A),
     )
-    found = frame_shifts(
-        np.stack(spectra),
-        small,
-        weights=weights,
-        max_shift_px=how.max_shift_A / pixel_A,
-        n_iterations=8,
-        tolerance_px=0.25,
-        n_running=how.n_running,
-    )
-    shifts: Reals = found * step
-    return shifts
+    return Frames(np.stack(spectra), small, weights), step
 
 
 def remaining(patches: Patches, pixel_size_A: float, dose_e_A2: Reals, voltage_kV: float) -> F32:
@@ -113,7 +105,7 @@ def remaining(patches: Patches, pixel_size_A: float, dose_e_A2: Reals, voltage_k
 
 
 def estimate_motion(
-    frames: Frames,
+    frames: motion.Frames,
     shape: tuple[int, int, int],
     pixel_size_A: float,
     origin_A: float,
@@ -150,9 +142,10 @@ def estimate_motion(
     n_frames, ny, nx = shape
     if min(ny, nx) < 16:
         raise InvalidInput(f"binned frames of {ny} × {nx} px", expected="at least 16 px", remedy="Lower resolution_A.")
-    start = (
-        coarse_shifts(frames, (ny, nx), pixel_size_A, how, n_threads=n_threads) if n_frames > 1 else np.zeros((1, 2))
-    )
+    coarse, step = coarse_frames(frames, (ny, nx), pixel_size_A, how, n_threads=n_threads)
+    pixel_A = pixel_size_A * float(step.mean())
+    wide = Search(how.max_shift_A / pixel_A, LIKELY_A / pixel_A, n_running=how.n_running)
+    start = search(coarse, wide, n_threads=n_threads).shifts_px * step
     start -= start[0]
     tiles = tile_patches((ny, nx), how.patches)
     low_A = min(how.low_A, 0.3 * min(tiles[0].n_y, tiles[0].n_x) * pixel_size_A)
@@ -174,7 +167,9 @@ def estimate_motion(
         expected,
         fade=fade,
         dose_e_A2=dose,
+        base_px=jumps(start, LIKELY_A / pixel_size_A),
         n_rounds=how.n_rounds,
         n_threads=n_threads,
     )
-    return in_angstrom(fit, pixel_size_A)
+    agreed = agreement(coarse, fit.whole_px / step)
+    return replace(in_angstrom(fit, pixel_size_A), agreement=agreed)

@@ -21,6 +21,7 @@ import numpy as np
 
 from cryoframe.numerics.backend import C64, F32, Ints, Reals, native
 from cryoframe.numerics.fourier import good_size, rfft2
+from cryoframe.numerics.motion_jumps import Agreement
 from cryoframe.numerics.motion_prior import FieldPrior
 from cryoframe.numerics.windows import Tile, tukey_2d
 
@@ -285,6 +286,8 @@ class Fit:
         RMS local motion at the end that the movie suggests.
     n_rounds
         Of Newton's method.
+    agreement
+        How alike whole frames are; None where nobody looked.
     """
 
     whole_px: Reals
@@ -294,6 +297,7 @@ class Fit:
     trust: Reals
     amplitude_px: float
     n_rounds: int
+    agreement: Agreement | None = None
 
     def shifts_px(self, x_A: Reals, y_A: Reals) -> Reals:
         """Translations `(…, f, 2)` (dx, dy) at places, against the first frame."""

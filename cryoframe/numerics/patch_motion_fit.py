@@ -128,6 +128,7 @@ def fit_motion(
     *,
     fade: F32,
     dose_e_A2: Reals,
+    base_px: Reals | None = None,
     n_rounds: int = 10,
     n_threads: int = 1,
 ) -> Fit:
@@ -147,6 +148,8 @@ def fit_motion(
         `(f, r)` what exposure leaves of the signal in each frame, by ring.
     dose_e_A2
         `(f,)` exposure in the middle of each frame.
+    base_px
+        `(f, 2)` path about which whole frames are expected to move smoothly: jumps; zero where it is not given.
     n_rounds
         At most; fewer where nothing moves by more than 0.01 px.
     """
@@ -156,6 +159,7 @@ def fit_motion(
     whole, local = np.array(start_px, dtype=np.float64), np.zeros((2, prior.space.shape[1], prior.time.shape[1]))
     amplitude, trust, spectrum, used = expected.local_px, np.ones(len(patches.spectra)), None, 0
     posterior: Reals = np.zeros((0, 0))
+    base = np.zeros_like(whole) if base_px is None else base_px
     for used in range(1, n_rounds + 1):
         shifts = _shifts(prior, whole, local)
         if spectrum is None:
@@ -166,13 +170,13 @@ def fit_motion(
         system = _System(prior, _inverse(smooth + jitter**2 * np.eye(n_frames)))
         g = 2.0 * patches.share * trust[:, None, None] * alike.slopes
         posterior = _inverse(system.matrix(info, amplitude))
-        step = posterior @ system.slope(g, whole, local, amplitude)
+        step = posterior @ system.slope(g, whole - base, local, amplitude)
         d_whole, d_local = step[: 2 * n_frames].reshape(2, n_frames).T, step[2 * n_frames :].reshape(local.shape)
         largest = float(np.abs(_shifts(prior, d_whole - d_whole[0], d_local)).max())
         part = min(1.0, _LONGEST_STEP_PX / max(largest, 1e-9))
         whole, local = whole + part * d_whole, local + part * d_local
         amplitude = _amplitude(local, posterior, expected)
-        jitter = _jitter(whole, posterior, jitter, system.whole_precision, expected)
+        jitter = _jitter(whole - base, posterior, jitter, system.whole_precision, expected)
         if used > 1:
             trust = _trust(alike, _information(patches, alike, spectrum, fade, np.ones_like(trust)), patches)
         spectrum = measured_spectrum(patches, alike.rings, fade)

@@ -19,6 +19,7 @@ from cryoframe.numerics.patch_motion import Fit
 from cryoframe_motion.admission import check_gain, check_movie
 from cryoframe_motion.held import Held
 from cryoframe_motion.summing import N_PASSES, Wanted, summed
+from cryoframe_motion.telling import tell_agreement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
     gain = check_gain(movie, held.total, ctx) if params.check_gain else check_gain(movie, None, ctx)
     gain = _mended(held, gain, params.defect_sd, ctx)
     fit = _estimated(movie, held, gain, params, ctx)
-    _tell(fit, ctx)
+    _tell(fit, movie, ctx)
     wanted = Wanted(params.bin_factor, params.dose_weighting, params.pre_dose_e_A2, params.halves, params.first_frames)
     sums = summed(movie, held, gain, fit, wanted, ctx)
     ctx.report(total_steps, total_steps, "done")
@@ -140,7 +141,7 @@ def _estimated(movie: Movie, held: Held, gain: NDArray[np.float32], params: Para
     )
 
 
-def _tell(fit: Fit, ctx: StageContext) -> None:
+def _tell(fit: Fit, movie: Movie, ctx: StageContext) -> None:
     """Numbers for reports; lengths of the fit are Å."""
     places = fit.prior.places_A
     local = fit.shifts_px(places[:, 0], places[:, 1]) - fit.whole_px
@@ -149,6 +150,8 @@ def _tell(fit: Fit, ctx: StageContext) -> None:
     ctx.metric("motion_sd_A", float(np.sqrt((fit.sd_px[:, 1:] ** 2).mean())) if len(fit.whole_px) > 1 else 0.0, "Å")
     ctx.metric("worst_patch_sd_A", float(fit.sd_px[:, 1:].max(initial=0.0)), "Å")
     ctx.metric("n_patches_doubted", int((fit.trust < 0.5).sum()))
+    if fit.agreement is not None:
+        tell_agreement(fit.agreement, movie, ctx)
 
 
 def motion_table(fit: Fit, movie: Movie, patches: tuple[int, int]) -> MotionTable:

@@ -12,6 +12,7 @@ from cryoframe import CorrectedMicrograph, Micrograph, MotionTable, Movie, Stage
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import motion
 from cryoframe.numerics.bounds import check_bounds, check_order
+from cryoframe_motion.telling import tell_agreement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +80,9 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
         n_running=params.n_running,
     )
     pixel_A = movie.pixel_size_A
-    shifts = motion.estimate_shifts(sound(0, "aligning"), shape, pixel_A, alignment, n_threads=ctx.n_threads)
+    found = motion.estimate_shifts(sound(0, "aligning"), shape, pixel_A, alignment, n_threads=ctx.n_threads)
+    shifts = found.shifts_px
+    tell_agreement(found.agreement, movie, ctx)
     dose = _dose(movie, params, ctx)
     plain, weighted = motion.sum_aligned(
         sound(n_frames, "summing"), shifts, pixel_A, dose=dose, n_threads=ctx.n_threads
