@@ -23,7 +23,7 @@ import betagal  # noqa: E402
 import gemmi  # noqa: E402
 import numpy as np  # noqa: E402
 import relion_views  # noqa: E402
-from map_agreement import agreement  # noqa: E402
+from map_agreement import Agreement, agreement, agreement_d2  # noqa: E402
 
 from cryoframe import ParticleStack, StageContext  # noqa: E402
 from cryoframe.formats import mrc  # noqa: E402
@@ -45,12 +45,15 @@ class Trial:
     truth: np.ndarray
     worst_A: float
     params: ab_initio.Params
+    compare: Callable[[np.ndarray, np.ndarray, float], Agreement] = agreement
 
 
 def real_d2(folder: Path) -> Trial:
     stack = betagal.without_poses(betagal.particles(SHARED, folder))
     truth = betagal.model_map(SHARED, folder, stack).data
-    return Trial(stack, truth, 25.0, ab_initio.Params(symmetry="D2", particle_diameter_A=TETRAMER_DIAMETER_A))
+    return Trial(
+        stack, truth, 25.0, ab_initio.Params(symmetry="D2", particle_diameter_A=TETRAMER_DIAMETER_A), agreement_d2
+    )
 
 
 def projected_c1(folder: Path) -> Trial:
@@ -107,7 +110,7 @@ def attempt(trial: Trial, seed: int, folder: Path) -> tuple[bool, str]:
     context = StageContext(folder, seed=seed)
     volume = ab_initio.make_initial_volume(trial.stack, trial.params, context)
     spent = time.process_time() - begun
-    found = agreement(trial.truth, volume.data, trial.stack.pixel_size_A)
+    found = trial.compare(trial.truth, volume.data, trial.stack.pixel_size_A)
     good = found.resolution_A <= trial.worst_A
     said = "success" if good else "FAILURE"
     hand = "mirrored" if found.is_mirrored else "right hand"

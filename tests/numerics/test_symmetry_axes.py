@@ -14,7 +14,7 @@ SIDE = 24
 def assembly(group, turn, centre_px, *, noise=0.0, n_lumps=5):
     """Lumps repeated by the group, then turned and moved; with white noise of a share of the map's deviation."""
     rng = np.random.default_rng(0)
-    lumps = rng.normal(0.0, 3.0, (n_lumps, 3)) + [3.0, 1.0, 2.0]
+    lumps = np.array([3.0, 1.0, 2.0]) + rng.normal(0.0, 3.0, (n_lumps, 3))
     places = np.einsum("gij,lj->gli", symmetry.rotation_matrices(group), lumps).reshape(-1, 3) @ turn.T + centre_px
     axis = np.arange(SIDE) - SIDE // 2
     profile = np.exp(-0.5 * ((axis - places[:, :, None]) / 1.2) ** 2)
