@@ -11,10 +11,10 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoframe.bench.cameras import camera_for
 from cryoframe.data.images import Micrograph
 from cryoframe.data.optics import Optics
 from cryoframe.numerics import crystals, fourier, ice, noise, rotations
-from cryoframe.numerics.camera_presets import camera_named
 from cryoframe.numerics.ctf import Envelope
 from cryoframe.numerics.field import StageTilt
 from cryoframe.numerics.lens import Lens
@@ -55,7 +55,7 @@ class Field:
     @property
     def vacuum_grey(self) -> float:
         """Mean counts of the same exposure through vacuum."""
-        return self.dose_e_A2 * self.pixel_size_A**2 * camera_named("k3").detection_frac
+        return self.dose_e_A2 * self.pixel_size_A**2 * camera_for(self.shape[0]).detection_frac
 
 
 def drawn(index: int, *, seed: int = SEED, kinds: bool = True) -> Field:
@@ -144,7 +144,7 @@ def scene_of(field: Field) -> Scene:
         pixel,
         np.array([0.0, field.dose_e_A2]),
         3.0,
-        Sensor(camera_named("k3")),
+        Sensor(camera_for(shape[0])),
         lens,
         film=ice.IceFilm(0.0 if field.kind in ("empty", "no ice") else thickness),
         stage=stage,

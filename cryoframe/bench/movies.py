@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cryoframe.bench.cameras import camera_for
 from cryoframe.bench.tracks import recorded_motion, truth_table
 from cryoframe.data.optics import Optics
 from cryoframe.data.tables import MotionTable
@@ -21,7 +22,6 @@ from cryoframe.errors import ConfigError
 from cryoframe.formats.star_motion import MotionRecords
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.numerics import fourier, ice, noise
-from cryoframe.numerics.camera_presets import camera_named
 from cryoframe.numerics.ctf import Envelope
 from cryoframe.numerics.exposure import particle_projections
 from cryoframe.numerics.grids import frequencies_1_A
@@ -118,7 +118,7 @@ def _scene(
         envelope=Envelope(focal_spread_A=60.0, source_angle_mrad=0.02),
     )  # fmt: skip
     return Scene(
-        f"movie{seed}", seed, shape, PIXEL_A, edges, FRAME_TIME_S, Sensor(camera_named("k3")), lens,
+        f"movie{seed}", seed, shape, PIXEL_A, edges, FRAME_TIME_S, Sensor(camera_for(shape[0])), lens,
         film=ice.IceFilm(ICE_A), particles=(group,), motion=motion,
         loss=Loss(ice.inelastic_mean_free_path_A(OPTICS.voltage_kV)),
         effects=Effects(coincidence=False, gain=False, defects=False),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryoframe.bench.calls import Workbench
+from cryoframe.bench.cameras import camera_for
 from cryoframe.data.images import CtfFit
 from cryoframe.data.maps import Volume
 from cryoframe.data.optics import Optics
@@ -25,8 +26,6 @@ from cryoframe.numerics.ctf import wavelength_A
 from cryoframe.twin.workers import HOOK, stage_params
 
 PIXEL_A, DOSE_E_A2, SIMULATOR = 1.5, 40.0, "physical"
-#: Cameras with the longest edge they have.
-_CAMERAS = (("k3", 4092), ("falcon_4i", 4096))
 #: What motion correction, and a camera without faults, would leave.
 _PARAMS: dict[str, object] = dict.fromkeys(
     ("motion", "gain", "defects", "hot_pixels", "coincidence", "ice_motion", "site_damage"), False
@@ -104,8 +103,7 @@ def make_field(
         frame_time_s=3.0, defocus_u_A=defocus_A + 100.0, defocus_v_A=defocus_A - 100.0, defocus_angle_deg=30.0,
         ice_thickness_A=max(300.0, 1.1 * kind.diameter_A),
     )  # fmt: skip
-    camera = next(camera for camera, most_px in _CAMERAS if edge_px <= most_px)
-    params = stage_params(plugins, SIMULATOR, _PARAMS | {"camera": camera})
+    params = stage_params(plugins, SIMULATOR, _PARAMS | {"camera": camera_for(edge_px).name})
     plugin = plugins.load(plugins.select(HOOK, SIMULATOR))
     given = {
         "specimens": (sample,), "exposure": exposure, "params": params,
