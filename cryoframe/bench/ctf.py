@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cryoframe.bench import ctf_fields
 from cryoframe.bench.calls import Workbench, failures
@@ -44,9 +45,25 @@ class Fitted:
         return abs(0.5 * (self.fit.defocus_u_A + self.fit.defocus_v_A) / self.field.defocus_A - 1.0)
 
     @property
+    def plane_error_deg(self) -> float:
+        """Angle between the true and the found plane of the specimen, where a tilt is told."""
+        if self.fit is None or self.fit.tilt_deg is None:
+            return float("nan")
+        found = _slopes(self.fit.tilt_deg, self.fit.tilt_axis_deg or 0.0)
+        true = _slopes(self.field.tilt_deg, self.field.axis_deg)
+        cosine = (1.0 + true @ found) / np.sqrt((1.0 + true @ true) * (1.0 + found @ found))
+        return float(np.degrees(np.arccos(min(float(cosine), 1.0))))
+
+    @property
     def accepted(self) -> bool:
         """Whether the stage stands by it."""
         return self.fit is not None and self.fit.accepted
+
+
+def _slopes(tilt_deg: float, axis_deg: float) -> NDArray[np.float64]:
+    """By how much the defocus rises along x and y, Å per Å."""
+    axis = np.radians(axis_deg)
+    return np.asarray(np.tan(np.radians(tilt_deg)) * np.array([-np.sin(axis), np.cos(axis)]))
 
 
 def n_steps(sizes: Sizes) -> int:
@@ -150,13 +167,13 @@ def _accuracy(found: Sequence[Fitted], what: str) -> list[Row]:
 
 
 def _tilt(found: Sequence[Fitted], what: str) -> list[Row]:
-    off = [abs(one.fit.tilt_deg - one.field.tilt_deg) for one in found
-           if one.fit is not None and one.fit.tilt_deg is not None]  # fmt: skip
+    quantity = "tilt: angle to the true plane [°]"
+    off = [one.plane_error_deg for one in found if one.fit is not None and one.fit.tilt_deg is not None]
     if not off:
-        return [Row("ctf", what, "tilt error [°]", note="not told")] if found else []
+        return [Row("ctf", what, quantity, note="not told")] if found else []
     told = f"told of {len(off)} of {len(found)}"
     aim, met = f"≤ {TILT_DEG:g}°", max(off) <= TILT_DEG
-    return [Row("ctf", what, "tilt error [°]", (Summary.of(off),), aim=aim, met=met, note=told)]
+    return [Row("ctf", what, quantity, (Summary.of(off),), aim=aim, met=met, note=told)]
 
 
 def _cost(found: Sequence[Fitted], what: str, sizes: Sizes) -> list[Row]:

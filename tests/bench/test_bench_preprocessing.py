@@ -95,6 +95,17 @@ def test_a_part_that_ends_early__is_a_row_and_the_others_are_run(no_relion, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_ctrl_c__ends_it_and_leaves_nothing_lying(tiny, no_relion, monkeypatch, tmp_path) -> None:
+    def pressed(bench: calls.Workbench) -> None:
+        (bench.folder("motion-0") / "movie.tiff").write_bytes(b"begun")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preprocessing.motion, "run", pressed)
+    words = ["bench", "preprocessing", "--only", "motion", "--quiet", "--out", str(tmp_path)]
+    assert command_line.main(words) == 130
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("what", ["memory_MB", "disk_MB"])
 def test_too_little_room__is_said_before_anything_is_made(what, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(sizes.Sizes, what, property(lambda _: 1e12))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from cryoframe.bench import movies, tracks
+from cryoframe.bench import ctf, ctf_fields, movies, tracks
 from cryoframe.compare.pick_ranking import Picked, pick_quality
 from cryoframe.compare.truth import track
 from cryoframe.compare.truth_scores import motion_errors
+from cryoframe.data.images import CtfFit
 from cryoframe.data.tables import MotionTable
 from cryoframe.formats.star_motion import MotionRecords, motion_from_star
 from cryoframe.numerics import fourier
@@ -87,3 +90,12 @@ def test_ranked_picks__are_matched_once_and_the_border_counts_neither_way() -> N
         [Picked(np.empty((0, 2)), np.empty(0), true, (200.0, 200.0))], diameter_A=20.0, radius_A=5.0
     )
     assert with_none.ranking.average_precision == 0.0
+
+
+@pytest.mark.parametrize(
+    ("tilt_deg", "axis_deg", "off_deg"), [(20.0, 30.0, 0.0), (20.0, 210.0, 40.0), (23.0, 30.0, 3.0)]
+)
+def test_a_told_plane__is_as_far_off_as_its_angle_to_the_true_one(tilt_deg, axis_deg, off_deg) -> None:
+    field = replace(ctf_fields.tilted(0), tilt_deg=20.0, axis_deg=30.0)
+    fit = CtfFit("m", 1e4, 1e4, 0.0, tilt_deg=tilt_deg, tilt_axis_deg=axis_deg)
+    assert ctf.Fitted(field, None, fit).plane_error_deg == pytest.approx(off_deg, abs=1e-4)  # type: ignore[arg-type]
