@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ParticleStack,
     )
     from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
+    from cryoframe.data.motion import MotionField, MotionMetadata
     from cryoframe.data.optics import DefectMap, GainReference, Optics
     from cryoframe.data.results import AtomicModel, Classes3D, Heterogeneity, Refinement, SharpenedMap
     from cryoframe.data.tables import (
@@ -65,6 +66,7 @@ _HOMES = {
         "MicrographSource", "MicrographVerdict", "Movie", "ParticleStack",
     ),
     "cryoframe.data.maps": ("HalfMaps", "LocalResolution", "Mask", "Volume"),
+    "cryoframe.data.motion": ("MotionField", "MotionMetadata"),
     "cryoframe.data.optics": ("DefectMap", "GainReference", "Optics"),
     "cryoframe.data.results": ("AtomicModel", "Classes3D", "Heterogeneity", "Refinement", "SharpenedMap"),
     "cryoframe.data.tables": (
@@ -90,7 +92,7 @@ __all__ = [
     "EventSource", "Executor", "ExecutorRequest", "Exposure", "ExposureTruth", "FadingPart", "FrameSource", "FscTable",
     "GainReference", "HalfMaps",
     "Heterogeneity", "IterationTable", "Job", "LocalResolution", "Mask", "Micrograph", "MicrographSource",
-    "MicrographVerdict", "MotionTable",
+    "MicrographVerdict", "MotionField", "MotionMetadata", "MotionTable",
     "Movie", "Optics", "Outcome", "ParticleStack", "ParticleTable", "Processes", "Recording", "ReferenceImage",
     "Refinement", "Run", "Schema",
     "SharpenedMap", "SimulatedMovie", "Specimen", "SpecimenRequest", "StageContext", "Table", "Trouble", "ViewPeak",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from cryoframe.data.motion import MotionMetadata
 from cryoframe.data.optics import GainReference, Optics
 from cryoframe.data.tables import ClassTable, MotionTable, ParticleTable
 from cryoframe.errors import InvalidInput
@@ -126,7 +127,8 @@ class CorrectedMicrograph:
     """A movie's aligned sum with the motion that was undone.
 
     Sums of some of the frames, not dose-weighted, are there where they were asked for: `even` of frames 0, 2, …, `odd`
-    of frames 1, 3, …, `first` of the first few.
+    of frames 1, 3, …, `first` of the first few. `metadata` is what polishing needs besides the motion; None where the
+    implementation does not say.
     """
 
     micrograph: Micrograph
@@ -135,6 +137,7 @@ class CorrectedMicrograph:
     even: Micrograph | None = None
     odd: Micrograph | None = None
     first: Micrograph | None = None
+    metadata: MotionMetadata | None = None
 
 
 @dataclass(frozen=True)

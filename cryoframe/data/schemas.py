@@ -215,6 +215,28 @@ MOTION = Schema(
             ),
         ),
     ),
+    (
+        ColumnGroup(
+            "motion_quality",
+            (
+                Column(
+                    "shift_sd_A",
+                    "float32",
+                    "Standard deviation of the shift along each axis, from noise and the residuals of the fit; 0 in the "
+                    "first frame; NaN where it is not known.",
+                    frame="movie",
+                    origin="first frame",
+                ),
+                Column(
+                    "agreement_frac",
+                    "float32",
+                    "How alike the frame is to the others where it was put, 1 being the mean over all pairs of frames; "
+                    "near 0 it does not fit. NaN for patches.",
+                    frame="movie",
+                ),
+            ),
+        ),
+    ),
 )
 CTF_FITS = Schema(
     "ctf",

@@ -208,7 +208,7 @@ def search(frames: Frames, how: Search, *, start_px: Reals | None = None, n_thre
 
 
 def _steadied(frames: Frames, how: Search, start_px: Reals | None) -> tuple[Search, Reals]:
-    """Sum correlations of as many neighbours as stand out of chance together, found on sums that hardly follow noise."""
+    """Sum correlations of as many neighbours as stand out of chance together, found on sums that noise hardly moves."""
     n = len(frames.spectra)
     wide = replace(how, n_running=max(how.n_running, 2 * (n // 6) + 1))
     clear = max(_clearness(agreement(frames, frames.aligned(start_px, wide))), 0.5)
@@ -223,7 +223,7 @@ def _is_evident(found: Agreement, how: Search) -> bool:
     n = len(found.frames)
     free = 2.0 * n / (how.n_running + 1.0) * np.log(max(np.pi * how.likely_px**2, 2.0))
     deviations = np.sqrt(0.5 * n) * float(found.frames.mean()) / max(float(found.sd_frames.mean()), 1e-30)
-    return 0.5 * deviations * abs(deviations) > 1.5 * free + _DOUBT
+    return bool(0.5 * deviations * abs(deviations) > 1.5 * free + _DOUBT)
 
 
 def _clearness(found: Agreement) -> float:

@@ -278,8 +278,11 @@ class Fit:
         `(2, i, j)` coefficients of the modes, x and y.
     prior
         The modes.
+    whole_sd_px
+        `(f,)` standard deviation of the whole-frame shift against the first frame, along one axis.
     sd_px
-        `(p, f)` standard deviation of the shift of each patch against the first frame, along one axis.
+        `(p, f)` that of the shift of each patch: what noise and the spread of motion leave open, times the root of
+        how much larger the patch's residuals are than noise makes them.
     trust
         `(p,)` weights of the patches: 1 where they agree with the field, towards 0 where they do not.
     amplitude_px
@@ -293,6 +296,7 @@ class Fit:
     whole_px: Reals
     local_px: Reals
     prior: FieldPrior
+    whole_sd_px: Reals
     sd_px: Reals
     trust: Reals
     amplitude_px: float

@@ -59,11 +59,14 @@ def _information(patches: Patches, alike: Likeness, spectrum: Spectrum, fade: F3
     return _Information(2.0 * patches.share * trust[:, None, None] * h, frames)
 
 
-def _trust(alike: Likeness, info: _Information, patches: Patches) -> Reals:
-    """Weights `(p,)` by how much more patches disagree with the field than noise explains, t-distributed."""
-    n_frames = len(info.frames)
+def _trust(alike: Likeness, info: _Information, patches: Patches) -> tuple[Reals, Reals]:
+    """Weights `(p,)` of patches by how they disagree with the field, t-distributed, and what of that noise leaves over.
+
+    The second is the ratio `(p,)` of mean squared residuals to those of noise, 1 at least.
+    """
+    n_frames, alone = len(info.frames), np.ones(len(info.patches))
     if len(info.patches) < 4 or n_frames < 2:
-        return np.ones(len(info.patches))
+        return alone, alone
     slope = 2.0 * patches.share * alike.slopes
     inverse = np.linalg.pinv(info.frames, hermitian=True)
     disagreement = np.empty(len(slope))
@@ -72,9 +75,9 @@ def _trust(alike: Likeness, info: _Information, patches: Patches) -> Reals:
     disagreement /= 2.0 * (n_frames - 1)
     typical = float(np.median(disagreement))
     if not typical > 0.0:
-        return np.ones(len(slope))
+        return alone, alone
     weight: Reals = np.minimum((_NU + 1.0) / (_NU + disagreement / typical), 1.0)
-    return weight
+    return weight, np.maximum(disagreement, 1.0)
 
 
 @dataclass(slots=True)
@@ -159,7 +162,7 @@ def fit_motion(
     whole, local = np.array(start_px, dtype=np.float64), np.zeros((2, prior.space.shape[1], prior.time.shape[1]))
     amplitude, trust, spectrum, used = expected.local_px, np.ones(len(patches.spectra)), None, 0
     posterior: Reals = np.zeros((0, 0))
-    base = np.zeros_like(whole) if base_px is None else base_px
+    base, misfit = np.zeros_like(whole) if base_px is None else base_px, np.ones_like(trust)
     for used in range(1, n_rounds + 1):
         shifts = _shifts(prior, whole, local)
         if spectrum is None:
@@ -178,11 +181,14 @@ def fit_motion(
         amplitude = _amplitude(local, posterior, expected)
         jitter = _jitter(whole - base, posterior, jitter, system.whole_precision, expected)
         if used > 1:
-            trust = _trust(alike, _information(patches, alike, spectrum, fade, np.ones_like(trust)), patches)
+            alone = _information(patches, alike, spectrum, fade, np.ones_like(trust))
+            trust, misfit = _trust(alike, alone, patches)
         spectrum = measured_spectrum(patches, alike.rings, fade)
         if largest < _SETTLED_PX and used > 2:
             break
-    return Fit(whole - whole[0], local, prior, _deviations(system, posterior), trust, amplitude, used)
+    whole_sd, sd = _deviations(system, posterior)
+    sd *= np.sqrt(misfit)[:, None]
+    return Fit(whole - whole[0], local, prior, whole_sd, sd, trust, amplitude, used)
 
 
 def _amplitude(local: Reals, posterior: Reals, expected: Expected) -> float:
@@ -207,8 +213,8 @@ def _jitter(whole: Reals, posterior: Reals, jitter_px: float, precision: Reals, 
     return float(np.clip(np.sqrt(variance / (2 * n_frames)), 0.1 * expected.jitter_px, 10.0 * expected.jitter_px))
 
 
-def _deviations(system: _System, posterior: Reals) -> Reals:
-    """Standard deviation `(p, f)` of shifts along x against the first frame."""
+def _deviations(system: _System, posterior: Reals) -> tuple[Reals, Reals]:
+    """Standard deviations of shifts along x against the first frame, `(f,)` of whole frames and `(p, f)` of patches."""
     n_f, n_i, n_j = system.sizes()
     chosen = np.concatenate([np.arange(n_f), 2 * n_f + np.arange(n_i * n_j)])
     covariance = posterior[np.ix_(chosen, chosen)]
@@ -217,7 +223,8 @@ def _deviations(system: _System, posterior: Reals) -> Reals:
     for p, modes in enumerate(system.prior.space):
         row = np.concatenate([against, np.einsum("i,fj->fij", modes, system.prior.time).reshape(n_f, -1)], axis=1)
         result[p] = np.sqrt(np.maximum(np.einsum("fu,uv,fv->f", row, covariance, row), 0.0))
-    return result
+    whole = np.sqrt(np.maximum(np.einsum("fu,uv,fv->f", against, covariance[:n_f, :n_f], against), 0.0))
+    return whole, result
 
 
 def in_angstrom(fit: Fit, pixel_size_A: float) -> Fit:
@@ -226,6 +233,7 @@ def in_angstrom(fit: Fit, pixel_size_A: float) -> Fit:
         fit,
         whole_px=fit.whole_px * pixel_size_A,
         local_px=fit.local_px * pixel_size_A,
+        whole_sd_px=fit.whole_sd_px * pixel_size_A,
         sd_px=fit.sd_px * pixel_size_A,
         amplitude_px=fit.amplitude_px * pixel_size_A,
     )

@@ -19,7 +19,7 @@ from cryoframe.numerics.patch_motion import Fit
 from cryoframe_motion.admission import check_gain, check_movie
 from cryoframe_motion.held import Held
 from cryoframe_motion.summing import N_PASSES, Wanted, summed
-from cryoframe_motion.telling import tell_agreement
+from cryoframe_motion.telling import metadata_of, tell_agreement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
     total_steps = N_PASSES * movie.n_frames
     held = Held(movie, params.memory_MB, lambda i: ctx.report(i, total_steps, "reading"))
     gain = check_gain(movie, held.total, ctx) if params.check_gain else check_gain(movie, None, ctx)
-    gain = _mended(held, gain, params.defect_sd, ctx)
+    gain, defects = _mended(held, gain, params.defect_sd, ctx)
     fit = _estimated(movie, held, gain, params, ctx)
     _tell(fit, movie, ctx)
     wanted = Wanted(params.bin_factor, params.dose_weighting, params.pre_dose_e_A2, params.halves, params.first_frames)
@@ -90,20 +90,23 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
         sums.get("even"),
         sums.get("odd"),
         sums.get("first"),
+        metadata_of(movie, defects, pre_dose_e_A2=params.pre_dose_e_A2, bin_factor=params.bin_factor),
     )
 
 
-def _mended(held: Held, gain: NDArray[np.float32], defect_sd: float, ctx: StageContext) -> NDArray[np.float32]:
-    """Find defects in the corrected sum, mend frames and gain alike."""
+def _mended(
+    held: Held, gain: NDArray[np.float32], defect_sd: float, ctx: StageContext
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Find defects in the corrected sum, mend frames and gain alike; the gain, and where defects are."""
     defects = motion.find_defects(held.total if gain.size == 1 else held.total * gain, n_sigma=defect_sd)
     sources = motion.mending_sources(defects, ctx.rng)
     ctx.metric("n_defects", int(defects.sum()))
     held.mend(defects, sources)
     if gain.size == 1:
-        return gain
+        return gain, defects
     whole = gain.copy()
     whole[defects] = gain.reshape(-1)[sources]
-    return whole
+    return whole, defects
 
 
 def _estimated(movie: Movie, held: Held, gain: NDArray[np.float32], params: Params, ctx: StageContext) -> Fit:
@@ -161,9 +164,13 @@ def motion_table(fit: Fit, movie: Movie, patches: tuple[int, int]) -> MotionTabl
     x = np.tile(((np.arange(n_x) + 0.5) * nx / n_x - 0.5) * movie.pixel_size_A, n_y)
     y = np.repeat(((np.arange(n_y) + 0.5) * ny / n_y - 0.5) * movie.pixel_size_A, n_x)
     n_frames = len(fit.whole_px)
-    shifts = fit.whole_px[None]
+    shifts, deviations = fit.whole_px[None], fit.whole_sd_px[None]
+    agreed = np.full((1 + n_x * n_y * (n_x * n_y > 1), n_frames), np.nan)
+    if fit.agreement is not None:
+        agreed[0] = fit.agreement.frames
     if n_x * n_y > 1:
         shifts = np.concatenate([shifts, fit.shifts_px(x, y)])
+        deviations = np.concatenate([deviations, fit.sd_px])
     else:
         x = y = np.empty(0)
     return MotionTable.from_columns(
@@ -173,5 +180,7 @@ def motion_table(fit: Fit, movie: Movie, patches: tuple[int, int]) -> MotionTabl
             "patch_y_A": np.repeat(np.append(np.nan, y), n_frames).astype(np.float32),
             "shift_x_A": shifts[..., 0].ravel().astype(np.float32),
             "shift_y_A": shifts[..., 1].ravel().astype(np.float32),
+            "shift_sd_A": deviations.ravel().astype(np.float32),
+            "agreement_frac": agreed.ravel().astype(np.float32),
         }
     )

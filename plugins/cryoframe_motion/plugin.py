@@ -12,7 +12,8 @@ from cryoframe import CorrectedMicrograph, Micrograph, MotionTable, Movie, Stage
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import motion
 from cryoframe.numerics.bounds import check_bounds, check_order
-from cryoframe_motion.telling import tell_agreement
+from cryoframe.numerics.motion_jumps import Agreement
+from cryoframe_motion.telling import metadata_of, tell_agreement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,10 +93,12 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
     unweighted = Micrograph(
         movie.movie_id, plain, pixel_A, dose_e_A2=n_frames * movie.dose_per_frame_e_A2, optics=movie.optics
     )
+    table = _table(shifts * pixel_A, found.agreement)
+    metadata = metadata_of(movie, defects, pre_dose_e_A2=params.pre_dose_e_A2)
     if dose is None:
-        return CorrectedMicrograph(unweighted, _table(shifts * pixel_A))
+        return CorrectedMicrograph(unweighted, table, metadata=metadata)
     micrograph = replace(unweighted, data=weighted, dose_weighted=True)
-    return CorrectedMicrograph(micrograph, _table(shifts * pixel_A), unweighted)
+    return CorrectedMicrograph(micrograph, table, unweighted, metadata=metadata)
 
 
 def _check(movie: Movie) -> None:
@@ -137,7 +140,7 @@ def _dose(movie: Movie, params: Params, ctx: StageContext) -> motion.Dose | None
     return motion.Dose(movie.dose_per_frame_e_A2, params.pre_dose_e_A2, movie.optics.voltage_kV)
 
 
-def _table(shifts_A: NDArray[np.float64]) -> MotionTable:
+def _table(shifts_A: NDArray[np.float64], found: Agreement) -> MotionTable:
     n = len(shifts_A)
     whole_frame = np.full(n, np.nan, dtype=np.float32)
     return MotionTable.from_columns(
@@ -147,5 +150,7 @@ def _table(shifts_A: NDArray[np.float64]) -> MotionTable:
             "patch_y_A": whole_frame,
             "shift_x_A": shifts_A[:, 0].astype(np.float32),
             "shift_y_A": shifts_A[:, 1].astype(np.float32),
+            "shift_sd_A": np.where(np.arange(n) == 0, 0.0, np.nan).astype(np.float32),
+            "agreement_frac": found.frames.astype(np.float32),
         }
     )
