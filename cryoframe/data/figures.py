@@ -26,8 +26,8 @@ AGREE_FRAC: Mapping[str, float] = MappingProxyType(
 )
 #: A counting camera counts so much of the dose: DQE and loss in the ice take from it, nothing adds to it.
 COUNTED_FRAC = (0.4, 1.15)
-#: The fit may be this far from the defocus that was applied: objectives are off by some tenths of a micrometre.
-OFF_A, OFF_FRAC = 5000.0, 0.3
+#: The fit may be this far from the defocus that was applied: autofocus is off by a tenth or two of a micrometre.
+OFF_A, OFF_FRAC = 3000.0, 0.25
 OFF_TILT_DEG = 10.0
 
 
@@ -157,7 +157,8 @@ def _against_fit(row: Mapping[str, Figure | None]) -> list[str]:
         fitted_A, applied_A = 0.5 * (u_A + v_A), abs(applied_A)
         if abs(fitted_A - applied_A) > max(OFF_A, OFF_FRAC * applied_A):
             said.append(
-                f"defocus {fitted_A:.0f} Å where {applied_A:.0f} Å was applied: is voltage or pixel size wrong?"
+                f"defocus {fitted_A:.0f} Å where {applied_A:.0f} Å was applied:"
+                " is the voltage, the pixel size or a phase shift wrong?"
             )
     return said
 
