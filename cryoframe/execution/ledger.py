@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -53,12 +54,33 @@ class _Part:
     raw: RawFile | None = None
 
 
+class KnownTasks(dict[tuple[str, str], Known]):
+    """What is known by stage and item, with the number of done tasks of each stage kept on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_done: Counter[str] = Counter()
+
+    def __setitem__(self, name: tuple[str, str], known: Known) -> None:
+        self._count(name, self.get(name), -1)
+        self._count(name, known, 1)
+        super().__setitem__(name, known)
+
+    def forget(self, stage_id: str, item_id: str) -> None:
+        """Know nothing of a task any more."""
+        self._count((stage_id, item_id), self.pop((stage_id, item_id), None), -1)
+
+    def _count(self, name: tuple[str, str], known: Known | None, by: int) -> None:
+        if known is not None and known.status == DONE:
+            self.n_done[name[0]] += by
+
+
 class Ledger:
     """The tasks of a run as the plan wants them; the runner writes into `known` what becomes of each."""
 
     def __init__(self, plan: Plan, config: RunConfig, state: State, store: Store) -> None:
         self.plan, self.config, self.store, self._state = plan, config, store, state
-        self.known: dict[tuple[str, str], Known] = {}
+        self.known = KnownTasks()
         self.described: dict[str, Mapping[str, Any]] = {}
         self._items: dict[str, dict[str, tuple[Item, _Part]]] = {}
         self._last_sizes: dict[str, int] = {}
@@ -93,6 +115,8 @@ class Ledger:
 
     def due(self, node: Node, unit: str, *, live: bool = False) -> Due | None:
         """Return the task if all it needs is there; None if it has to wait or can never run."""
+        if live and node.domain == "set" and self._too_few(node):
+            return None
         wires: dict[str, list[_Part]] = {}
         updates: list[tuple[str, str]] = []
         left_out: set[str] = set()
@@ -182,6 +206,16 @@ class Ledger:
             return True
         size = max(len(parts) for parts in wires.values())
         return node.stage.every > 0 and size - self._last_sizes.get(node.id, 0) >= node.stage.every
+
+    def _too_few(self, node: Node) -> bool:
+        """Whether there cannot be enough for a stage over items; asked whenever one ends, so nothing is listed."""
+        sizes = []
+        for source in node.wires.values():
+            if source.updates or not self._is_per_item(source.origin):
+                return False
+            sizes.append(self.known.n_done[source.origin])
+        most = max(sizes, default=0)
+        return most > 0 and (node.stage.every <= 0 or most - self._last_sizes.get(node.id, 0) < node.stage.every)
 
     def _is_per_item(self, origin: str) -> bool:
         return not origin.startswith("input:") and self.plan.node(origin).domain != "set"

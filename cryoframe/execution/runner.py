@@ -141,7 +141,7 @@ class Runner:
         """Queue tasks that were given up once more, with their attempts counted from zero."""
         for task in tasks:
             self._say(events.StageRetried, stage_id=task.stage_id, item_id=task.item_id)
-            self.ledger.known.pop((task.stage_id, task.item_id), None)
+            self.ledger.known.forget(task.stage_id, task.item_id)
         self.look()
 
     def adopt(self, ledger: Ledger, plugins: Plugins, changed: Collection[str]) -> None:
@@ -161,7 +161,7 @@ class Runner:
     def cancel(self) -> None:
         """Ask every attempt to stop, and forget the queue; what was due is found again by the next `look`."""
         for due in self._waiting.clear():
-            self.ledger.known.pop((due.node.id, due.item_id), None)
+            self.ledger.known.forget(due.node.id, due.item_id)
         for ticket in self._running:
             self.executor.cancel(ticket)
 

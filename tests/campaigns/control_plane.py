@@ -221,19 +221,19 @@ def _mark(run: Run, n_items: int, since_s: float, spent_ms: tuple[float, float, 
     return Mark(n_items, n_events, time.monotonic() - since_s, *spent_ms, _rss_MB(), size / 2**20)
 
 
-def restart(folder: Path, *, with_set: bool) -> tuple[float, float]:
-    """Return seconds until a run of so many items is ready for its first new job, and its memory, in a new process."""
+def restart(folder: Path, *, with_set: bool) -> tuple[float, float, float]:
+    """Return wall and CPU seconds until a run is ready for its first new job, and its memory, in a new process."""
     pid = os.fork()
     if pid == 0:
-        start_s = time.monotonic()
+        start_s, start_cpu_s = time.monotonic(), time.process_time()
         run = opened(folder, with_set=with_set)
         run.runner(live=True).step(0.0)
-        seconds = time.monotonic() - start_s
-        (folder / "restart").write_text(f"{seconds} {_rss_MB()}", encoding="ascii")
+        seconds, cpu_s = time.monotonic() - start_s, time.process_time() - start_cpu_s
+        (folder / "restart").write_text(f"{seconds} {cpu_s} {_rss_MB()}", encoding="ascii")
         os._exit(0)
     os.waitpid(pid, 0)
-    seconds, rss_MB = (folder / "restart").read_text(encoding="ascii").split()
-    return float(seconds), float(rss_MB)
+    seconds, cpu_s, rss_MB = (folder / "restart").read_text(encoding="ascii").split()
+    return float(seconds), float(cpu_s), float(rss_MB)
 
 
 def journal_rates(folder: Path) -> tuple[float, float]:
@@ -271,32 +271,45 @@ def store_cost_ms(folder: Path, n_products: int) -> float:
 
 
 def outlook(marks: Sequence[Mark], n_items: int) -> list[str]:
-    """Return what so many items would come to, by straight lines through the second half of the marks."""
+    """Return what so many items would come to, by straight lines through the marks but the first third of them."""
     kept = marks[len(marks) // 3 :]
-    at = np.array([mark.n_items for mark in kept], dtype=float)
-
-    def line(values: Sequence[float]) -> tuple[float, float]:
-        slope, start = np.polyfit(at, np.array(values), 1)
-        return float(start), float(slope)
-
-    start, slope = line([mark.item_cpu_ms for mark in kept])
-    total_s = sum(start + slope * number for number in np.linspace(0, n_items, 1001)) / 1001 * n_items / 1000
+    at = [float(mark.n_items) for mark in kept]
     due_ms = 3.6e6 / (N_MICROSCOPES * PER_HOUR)
-    found = [f"CPU an item: {start:.2f} ms + {1e6 * slope:.3f} ns x items: {start + slope * n_items:.2f} ms at the end"]
-    found.append(
-        f"  in all {total_s / 3600:.2f} h of one core for {n_items} items (an item is due each {due_ms:.0f} ms)"
-    )
-    if slope > 0:
-        found.append(f"  it keeps up until {max(0.0, (due_ms - start) / slope):.3g} items")
-    for what, values, unit in (
-        ("memory", [mark.rss_MB for mark in kept], "MB"),
-        ("database", [mark.database_MB for mark in kept], "MB"),
-        ("events", [float(mark.n_events) for mark in kept], ""),
+    found = []
+    for what, values in (("CPU", [mark.item_cpu_ms for mark in kept]), ("wall", [mark.item_ms for mark in kept])):
+        start, slope, error = _line(at, values)
+        said = f"{what} an item: {start:.2f} ms + ({1e6 * slope:.1f} ± {1e6 * error:.1f}) ns x items"
+        if slope <= 2 * error:  # no growth that could be told from noise: nothing to extend
+            found.append(
+                f"{said}: no growth seen; {np.mean(values):.2f} ms of the {due_ms:.0f} ms until the next is due"
+            )
+            continue
+        reach = (due_ms - start) / slope
+        found.append(f"{said}: {start + slope * n_items:.0f} ms at the end; it keeps up with {reach:.3g} items")
+    for what, values, unit, limit in (
+        ("memory", [mark.rss_MB for mark in kept], "MB", 300.0),
+        ("database", [mark.database_MB for mark in kept], "MB", 0.0),
     ):
-        start, slope = line(values)
-        each = f"{slope * 1024:.2f} kB" if unit else f"{slope:.1f}"
-        found.append(f"{what}: {start:.0f} {unit} + {each} an item: {start + slope * n_items:.4g} {unit} in all")
+        start, slope, _ = _line(at, values)
+        said = (
+            f"{what}: {start:.0f} {unit} + {1024 * slope:.2f} kB x items: {start + slope * n_items:.4g} {unit} in all"
+        )
+        found.append(said + (f"; {limit:.0f} MB are reached with {(limit - start) / slope:.3g} items" if limit else ""))
+    each = (marks[-1].n_events - marks[0].n_events) / (marks[-1].n_items - marks[0].n_items)
+    found.append(
+        f"events: {each:.1f} an item, {each * n_items:.3g} in all, {1000 * each / due_ms:.0f} events/s as items arrive"
+    )
     return found
+
+
+def _line(at: Sequence[float], values: Sequence[float]) -> tuple[float, float, float]:
+    """Return start, slope and standard error of the slope of a straight line."""
+    if len(at) < 3:
+        return float(np.mean(values)), 0.0, float("inf")
+    (slope, start), residual, *_ = np.polyfit(at, values, 1, full=True)
+    spread = np.sum((np.array(at) - np.mean(at)) ** 2)
+    error = np.sqrt((residual[0] if len(residual) else 0.0) / (len(at) - 2) / spread)
+    return float(start), float(slope), float(error)
 
 
 def _rss_MB() -> float:
@@ -327,8 +340,8 @@ def main(words: Sequence[str]) -> int:
         sys.stdout.flush()
     rate = marks[-1].n_events / marks[-1].wall_s
     say(f"{rate:.0f} events/s and {marks[-1].n_items / marks[-1].wall_s:.0f} items/s gone through\n")
-    seconds, rss_MB = restart(folder, with_set=options.with_set)
-    say(f"restart with {marks[-1].n_items} items: {seconds:.1f} s to the first step, {rss_MB:.0f} MB\n")
+    seconds, cpu_s, rss_MB = restart(folder, with_set=options.with_set)
+    say(f"restart with {marks[-1].n_items} items: {seconds:.1f} s ({cpu_s:.1f} s CPU), {rss_MB:.0f} MB\n")
     n_all = int(options.days * 24 * N_MICROSCOPES * PER_HOUR)
     say("\n".join([f"{options.days:g} days, {n_all} items:", *outlook(marks, n_all), ""]))
     shutil.rmtree(folder)
