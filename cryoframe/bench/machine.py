@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from cryoframe.bench.sizes import Sizes
+from cryoframe.bench.sizes import PARTS, Sizes
 from cryoframe.errors import EnvironmentFault
 
 _LIBRARIES = ("cryoframe", "numpy", "scipy", "numba")
@@ -30,7 +31,7 @@ def facts(n_threads: int) -> dict[str, str]:
     return found | {"threads": str(n_threads), "load at the start": f"{load:.1f}"}
 
 
-def check_room(sizes: Sizes, folder: Path) -> None:
+def check_room(sizes: Sizes, folder: Path, parts: Sequence[str] = PARTS) -> None:
     """Refuse a benchmark that the disk or the memory has no room for.
 
     Raises
@@ -46,10 +47,10 @@ def check_room(sizes: Sizes, folder: Path) -> None:
             remedy="Give another --out, or --quick.",
         )
     there_MB = _memory_MB("MemAvailable")
-    if np.isfinite(there_MB) and there_MB < sizes.memory_MB:
+    if np.isfinite(there_MB) and there_MB < sizes.memory_MB(parts):
         raise EnvironmentFault(
             f"{there_MB:.0f} MB of memory are available",
-            expected=f"{sizes.memory_MB:.0f} MB",
+            expected=f"{sizes.memory_MB(parts):.0f} MB",
             remedy="Give --quick, or --only without motion, or end what else is running.",
         )
 

@@ -104,7 +104,7 @@ def run(
         If disk or memory are too small for it.
     """
     place = Path(tempfile.gettempdir()) if folder is None else folder
-    machine.check_room(sizes, place)
+    machine.check_room(sizes, place, parts)
     scratch = Path(tempfile.mkdtemp(prefix="cryoframe-bench-", dir=place))
     here = Path(__file__).parent / "models"
     models = {"betagal": betagal} | {name: here / file for name, file in MODELS}

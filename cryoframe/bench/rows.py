@@ -102,8 +102,12 @@ class Row:
         return [self.what, quantity, here, peer, "" if ratio is None else number(ratio), aim]
 
     def facts(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return asdict(self) | {"ratio": self.ratio}
+        """Return it as plain values; a number that is none is None, as JSON has it."""
+        sides = {
+            name: [{key: value if math.isfinite(value) else None for key, value in asdict(one).items()} for one in side]
+            for name, side in (("here", self.here), ("peer", self.peer))
+        }
+        return asdict(self) | sides | {"ratio": self.ratio}
 
 
 def failure(part: str, what: str, words: str, *, quantity: str = "calls") -> list[Row]:

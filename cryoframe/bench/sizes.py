@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryoframe.errors import ConfigError, nearest
@@ -29,11 +30,16 @@ class Sizes:
     defoci_A: tuple[float, ...] = (8000.0, 15000.0, 25000.0)
     box_px: int = 256
 
-    @property
-    def memory_MB(self) -> float:
-        """What the hungriest program, RELION's motion correction, needs: all frames as float32, twice, and sums."""
+    def memory_MB(self, parts: Sequence[str] = PARTS) -> float:
+        """What the hungriest program of the parts needs.
+
+        RELION's motion correction: all frames as float32, twice, and sums. Its template picker: views of the largest
+        specimen.
+        """
         most = max(n_frames for n_frames, _ in self.movies)
-        return 1000.0 + (2.0 * most + 8.0) * 4e-6 * self.movie_px**2
+        motion = (2.0 * most + 8.0) * 4e-6 * self.movie_px**2
+        needs = {"motion": motion, "picking": 3000.0}
+        return 1000.0 + max((needs.get(part, 0.0) for part in parts), default=0.0)
 
     @property
     def disk_MB(self) -> float:

@@ -116,7 +116,7 @@ def _tell(done: Done, options: argparse.Namespace) -> None:
     if options.out is not None:
         from cryoframe.bench.page import page
 
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=True)
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         (options.out / "bench.json").write_text(text + "\n", encoding="utf-8")
         title = "Preprocessing, ours and RELION on the same files"
         (options.out / "bench.md").write_text(markdown(done.rows, done.facts, title=title), encoding="utf-8")
