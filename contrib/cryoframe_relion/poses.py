@@ -93,33 +93,61 @@ def progress(workdir: Path) -> tuple[int, float]:
     if number < 1:
         return 0, 0.0
     path = workdir / OUT / f"run_it{number:03d}_half1_model.star"
-    found = re.search(r"_rlnCurrentResolution\s+(\S+)", path.read_text(errors="replace")[:4000])
+    # Its processes write side by side: this file may come after the other.
+    text = path.read_text(encoding="utf-8", errors="replace")[:4000] if path.is_file() else ""
+    found = re.search(r"_rlnCurrentResolution\s+(\S+)", text)
     value = float(found.group(1)) if found else 0.0
     return number, value if np.isfinite(value) else 0.0
 
 
 def last_iteration(workdir: Path) -> int:
-    """Return the highest iteration whose optimiser file is there, which RELION writes last; -1 for none."""
+    """Return the highest iteration whose optimiser file is there; -1 for none."""
     names = (re.fullmatch(r"run_it(\d+)_optimiser\.star", path.name) for path in (workdir / OUT).glob("run_it*"))
     return max((int(found.group(1)) for found in names if found), default=-1)
 
 
+def converged(workdir: Path) -> bool:
+    """Whether RELION came to its own end, with a map of all particles and half-maps without any filter."""
+    return (workdir / OUT / "run_half2_class001_unfil.mrc").is_file()
+
+
+def last_table(workdir: Path) -> str:
+    """Return the name of the particles' table of the last iteration.
+
+    Raises
+    ------
+    PluginError
+        If RELION left no iteration.
+    """
+    last = last_iteration(workdir)
+    if last < 1:
+        raise PluginError(
+            f"RELION ended well and left no iteration in {workdir / OUT}", remedy="Look at its log there."
+        )
+    return f"{OUT}/run_it{last:03d}_data.star"
+
+
+def reconstructed(half: int) -> str:
+    """Name of a half-map made of the poses of an iteration."""
+    return f"{OUT}/half{half}.mrc"
+
+
 def read(workdir: Path, stack: ParticleStack, reference: Volume, *, symmetry: str, diameter_A: float) -> Refinement:
     """Make the products of what RELION left: of its end where it converged, else of its last iteration.
+
+    The map of all particles is RELION's filtered one; half-maps are without filter and mask.
 
     Raises
     ------
     PluginError
         If it left no iteration.
     """
-    out, last = workdir / OUT, last_iteration(workdir)
-    if last < 1:
-        raise PluginError("RELION ended well and left no iteration", remedy=f"Look at the files in {out}.")
-    converged = (out / "run_half2_class001_unfil.mrc").is_file()
-    stem = "run" if converged else f"run_it{last:03d}"
-    unfiltered = "_unfil" if converged else ""
-    halves = [_map(out / f"{stem}_half{half}_class001{unfiltered}.mrc") for half in (1, 2)]
-    whole = _map(out / "run_class001.mrc") if converged else 0.5 * (halves[0] + halves[1])
+    out, last, ended = workdir / OUT, last_iteration(workdir), converged(workdir)
+    table = workdir / (f"{OUT}/run_data.star" if ended else last_table(workdir))
+    names = [f"{OUT}/run_half{half}_class001_unfil.mrc" if ended else reconstructed(half) for half in (1, 2)]
+    halves = [_map(workdir / name) for name in names]
+    filtered = ["run_class001"] if ended else [f"run_it{last:03d}_half{half}_class001" for half in (1, 2)]
+    whole = np.mean([_map(out / f"{name}.mrc") for name in filtered], axis=0)
 
     def volume(data: Array) -> Volume:
         return Volume(data.astype(np.float32), stack.pixel_size_A, symmetry, reference.provenance)
@@ -128,7 +156,7 @@ def read(workdir: Path, stack: ParticleStack, reference: Volume, *, symmetry: st
         volume=volume(whole),
         half_maps=HalfMaps(volume(halves[0]), volume(halves[1])),
         fsc=_fsc(halves[0], halves[1], stack.pixel_size_A, diameter_A),
-        particles=_with_poses(stack.particles, out / f"{stem}_data.star"),
+        particles=_with_poses(stack.particles, table),
         iterations=_iterations(out, last),
     )
 

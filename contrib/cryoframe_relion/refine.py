@@ -35,11 +35,20 @@ MPIRUN: Final = Program(
     tested=("4.1.4",),
     install="Install Open MPI (Debian: `apt install openmpi-bin`): RELION keeps half-sets apart in processes.",
 )
+RECONSTRUCT: Final = Program(
+    "relion_reconstruct",
+    find=("relion_reconstruct",),
+    version=PROGRAM.version,
+    citation=PROGRAM.citation,
+    tested=PROGRAM.tested,
+    install=PROGRAM.install,
+)
 #: One leads, one for each half-set.
 _N_PROCESSES: Final = 3
 #: Healpix order 0 seen through RELION's one level of oversampling [degrees].
 _COARSEST_DEG: Final = 30.0
 _FINEST_ORDER: Final = 6
+_RECONSTRUCT_TIMEOUT_S: Final = 36000.0
 #: Open MPI refuses root by default; containers are root. Ranks that wait leave the processor to others.
 _ENVIRONMENT: Final = (
     ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
@@ -59,6 +68,7 @@ class Params:
     coarse_step_deg: float = 7.5  #: first step over all orientations, oversampling included; RELION has 30, 15, 7.5 …
     join_halves_A: float = 40.0  #: half-sets share what is coarser than this; 0 = nothing
     n_iterations: int = 0  #: at most this many; 0 = until RELION finds that it converged
+    n_threads_each: int = 1  #: threads of each of RELION's processes; more change the last bits of its maps
     extra_arguments: tuple[str, ...] = ()  #: handed on to RELION as they are
     executable: str = ""  #: path of relion_refine_mpi where it is not on the PATH
     timeout_s: float = 360000.0  #: RELION is ended after this
@@ -73,6 +83,7 @@ class Params:
             coarse_step_deg=(0.4, 60.0),
             join_halves_A=(0.0, 1000.0),
             n_iterations=(0, 1000),
+            n_threads_each=(1, 1000),
             timeout_s=(1.0, 1e7),
         )
         if self.symmetry:
@@ -89,7 +100,7 @@ def refine_3d(
     ctx.report(0, 1, "handing particles and reference over")
     poses.hand_over(stack, reference, mask, ctx.workdir)
     ctx.log(f"RELION {relion.installed_version()} at {relion.executable()}")
-    command = build(stack, reference, mask, params, seed=ctx.seed, n_threads=ctx.n_threads)
+    command = build(stack, reference, mask, params, seed=ctx.seed)
     MPIRUN.run(
         command,
         workdir=ctx.workdir,
@@ -98,11 +109,29 @@ def refine_3d(
         on_log=ctx.log,
     )
     symmetry = params.symmetry or reference.symmetry
+    if not poses.converged(ctx.workdir):
+        _reconstruct_halves(symmetry, ctx)
     result = poses.read(ctx.workdir, stack, reference, symmetry=symmetry, diameter_A=diameter_A(stack, params))
     resolution_A = result.fsc.resolution_A(0.143, curve="fsc_masked")
     ctx.metric("resolution_A", resolution_A, "Å")
     ctx.report(1, 1, f"{resolution_A:.1f} Å")
     return result
+
+
+def _reconstruct_halves(symmetry: str, ctx: StageContext) -> None:
+    """Make half-maps of the poses found: stopped early, RELION leaves filtered and masked ones, which agree on both."""
+    ctx.log(
+        "RELION was stopped before it converged: half-maps are its reconstructions at the poses of the last iteration"
+    )
+    for half in (1, 2):
+        argv = ("--i", poses.last_table(ctx.workdir), "--o", poses.reconstructed(half), "--subset", str(half))
+        RECONSTRUCT.run(
+            Command((*argv, "--ctf", "--sym", symmetry)),
+            workdir=ctx.workdir,
+            timeout_s=_RECONSTRUCT_TIMEOUT_S,
+            is_cancelled=ctx.cancelled,
+            on_log=ctx.log,
+        )
 
 
 def diameter_A(stack: ParticleStack, params: Params) -> float:
@@ -117,7 +146,6 @@ def build(
     params: Params,
     *,
     seed: int = 0,
-    n_threads: int = 1,
 ) -> Command:
     """Return what mpirun is told; all names are below the work folder."""
     range_px = params.offset_range_A / stack.pixel_size_A or 0.2 * float(stack.images.shape[-1])
@@ -137,7 +165,7 @@ def build(
     argv += ["--healpix_order", str(healpix_order(params.coarse_step_deg)), "--oversampling", "1"]
     argv += ["--auto_local_healpix_order", "4", "--offset_range", f"{range_px:.2f}", "--offset_step", "2"]
     argv += ["--low_resol_join_halves", f"{params.join_halves_A or -1:g}", "--pad", "2", "--pool", "30"]
-    argv += ["--dont_check_norm", "--dont_combine_weights_via_disc", "--j", str(n_threads)]
+    argv += ["--dont_check_norm", "--dont_combine_weights_via_disc", "--j", str(params.n_threads_each)]
     argv += ["--random_seed", str(1 + seed % 2**30)]
     if mask is not None:
         argv += ["--solvent_mask", poses.MASK]

@@ -42,6 +42,8 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     absent.at = lambda path: absent
     monkeypatch.setattr(refine, "PROGRAM", absent)
     monkeypatch.setattr(refine, "MPIRUN", FakeProgram("mpirun", KEPT[-1]))
+    # What it would write is among the files of the recorded call.
+    monkeypatch.setattr(refine, "RECONSTRUCT", SimpleNamespace(run=lambda command, **_: None))
 
 
 def refined(made: phantoms.Particles, work: Path, **context: object) -> Refinement:
@@ -62,7 +64,9 @@ def pose_errors(result: Refinement, made: phantoms.Particles) -> tuple[float, fl
 
 # -- what it is told and given --------------------
 def test_the_command__is_the_golden_one(made: phantoms.Particles) -> None:
-    command = refine.build(made.stack, replace(made.volume, symmetry="D2"), None, refine.Params(), seed=4, n_threads=3)
+    command = refine.build(
+        made.stack, replace(made.volume, symmetry="D2"), None, refine.Params(n_threads_each=3), seed=4
+    )
     assert command.argv == (
         "--oversubscribe", "-n", "3", "relion_refine_mpi", "--o", "out/run", "--i", "particles.star",
         "--ref", "reference.mrc", "--auto_refine", "--split_random_halves", "--firstiter_cc", "--ctf",
@@ -140,9 +144,10 @@ def test_an_absent_program__is_named_with_what_to_install(made: phantoms.Particl
 def test_a_recorded_answer__becomes_the_result(made: phantoms.Particles, tmp_path: Path) -> None:
     lines: list[str] = []
     result = refined(made, tmp_path, on_log=lines.append)
-    first, second = (mrc.read(KEPT[-1] / "files" / name)[0] for name in recording.OUTPUTS[:2])
-    assert np.array_equal(result.half_maps.first.data, first)
-    assert np.allclose(result.volume.data, 0.5 * (first + second))
+    maps = [mrc.read(KEPT[-1] / "files" / name)[0] for name in recording.OUTPUTS[:4]]
+    assert np.array_equal(result.half_maps.first.data, maps[0])
+    assert np.array_equal(result.half_maps.second.data, maps[1])
+    assert np.allclose(result.volume.data, 0.5 * (maps[2] + maps[3]))
     assert (result.volume.symmetry, result.volume.provenance) == ("C1", "phantom")
     assert (result.particles.column("particle_id") == made.stack.particles.column("particle_id")).all()
     assert (result.particles.column("half") == made.stack.particles.column("half")).all()
@@ -172,7 +177,7 @@ def test_converged_end__is_taken_before_the_last_iteration(made: phantoms.Partic
     out = tmp_path / poses.OUT
     shutil.copyfile(out / "run_it002_data.star", out / "run_data.star")
     for half in (1, 2):
-        shutil.copyfile(out / f"run_it002_half{half}_class001.mrc", out / f"run_half{half}_class001_unfil.mrc")
+        shutil.copyfile(tmp_path / poses.reconstructed(half), out / f"run_half{half}_class001_unfil.mrc")
     mrc.write(out / "run_class001.mrc", made.volume.data, pixel_size_A=phantoms.PIXEL_A)
     result = poses.read(tmp_path, made.stack, made.volume, symmetry="C1", diameter_A=96.0)
     assert np.array_equal(result.volume.data, made.volume.data)
