@@ -14,6 +14,24 @@ pytest_plugins = ("kernel_fixtures",)
 ROOT = Path(__file__).resolve().parents[1]
 
 
+class _ToldAtOnce:
+    """Names a failed test when it fails: a run that is cut off would not name any."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.write_line(f" failed ({report.when}): {report.nodeid}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_ToldAtOnce(terminal), "told_at_once")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return ROOT
