@@ -29,6 +29,8 @@ COUNTED_FRAC = (0.4, 1.15)
 #: The fit may be this far from the defocus that was applied: autofocus is off by a tenth or two of a micrometre.
 OFF_A, OFF_FRAC = 3000.0, 0.25
 OFF_TILT_DEG = 10.0
+#: A fit whose rings are those of the image to no finer spacing has the first zero at most right.
+COARSE_A = 20.0
 
 
 def figures_of(product: object) -> dict[str, Figure]:
@@ -152,6 +154,11 @@ def _against_fit(row: Mapping[str, Figure | None]) -> list[str]:
         said.append(f"CTF fit not accepted: {row.get('ctf_verdict') or 'no reason given'}")
     elif row.get("ctf_verdict"):
         said.append(f"CTF: {row['ctf_verdict']}")
+    elif (_number(row, "fit_resolution_A") or 0.0) > COARSE_A:
+        said.append(
+            f"CTF: rings agree with the fit to {row['fit_resolution_A']:.0f} Å only:"
+            " is a phase shift, the voltage or the pixel size wrong?"
+        )
     u_A, v_A, applied_A = (_number(row, name) for name in ("defocus_u_A", "defocus_v_A", "applied_defocus_A"))
     if u_A is not None and v_A is not None and applied_A:
         fitted_A, applied_A = 0.5 * (u_A + v_A), abs(applied_A)

@@ -89,18 +89,18 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "phase_plate": Scenario(
         "phase plate of 90°, searched for",
-        {"defocus": {"phase_shift_deg": 90.0, "min_A": 6000.0, "max_A": 10000.0}},
+        {"defocus": {"phase_shift_deg": 90.0, "min_A": 6000.0, "max_A": 10000.0}, "image": {"shape_px": [1536, 1536]}},
         {"ctf": {"params": {"phase_shift_max_deg": 180.0}}},
         most={DEFOCUS: 200.0, PHASE: 15.0},
     ),
     "phase_plate_untold": Scenario(
         "phase plate of 90°, and nobody says so",
-        {"defocus": {"phase_shift_deg": 90.0, "min_A": 6000.0, "max_A": 10000.0}},
-        most={DEFOCUS: 150.0}, told="phase shift wrong", instead=True,
+        {"defocus": {"phase_shift_deg": 90.0, "min_A": 6000.0, "max_A": 10000.0}, "image": {"shape_px": [1536, 1536]}},
+        most={DEFOCUS: 150.0}, told="CTF", instead=True,
     ),
     "thick_ice": Scenario(
-        "ice of 110 nm",
-        {"ice": {"min_A": 1100.0, "max_A": 1100.0}},
+        "ice of 160 nm: its first node lies at 5.6 Å",
+        {"ice": {"min_A": 1600.0, "max_A": 1600.0}, "image": {"shape_px": [1536, 1536]}},
         most={DEFOCUS: 300.0, "ice error [nm]": 20.0}, told="CTF", instead=True,
     ),
     "low_dose": Scenario(
@@ -159,7 +159,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "wrong_dose_configured": Scenario(
         "the configuration states half the dose",
         run={"movies": {"dose_per_frame_e_A2": 2.0}},
-        most=USUAL, told="dose_per_frame_e_A2 is 4 by the side-car and 2 by the configuration",
+        most=USUAL, told="by the side-car and 2 by the configuration",
     ),
     "beam_faded": Scenario(
         "the beam gives a third of what is stated",
@@ -169,7 +169,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "gain_flipped": Scenario(
         "the gain reference lies turned over its rows",
         {"fault": [{"name": "gain_flipped", "exposures": "1-"}]},
-        told="turned over its rows",
+        told="its rows in reverse order",
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Each product says of its micrograph what the table of exposures has columns for; contradictions are put into words."""
+"""Each product says of its micrograph what the table of exposures has columns for; contradictions are worded."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ def test_a_product_of_no_one_micrograph__says_nothing() -> None:
     [
         ({"ctf_accepted": False, "ctf_verdict": "no rings"}, "CTF fit not accepted: no rings"),
         ({"ctf_accepted": True, "ctf_verdict": "crystalline ice"}, "CTF: crystalline ice"),
+        ({"ctf_accepted": True, "fit_resolution_A": 29.0}, "to 29 Å only: is a phase shift"),
         ({"defocus_u_A": 2.1e4, "defocus_v_A": 1.9e4, "applied_defocus_A": -1e4}, "where 10000 Å was applied"),
         ({"counts_1_px": 10.0, "dose_e_A2": 40.0, "pixel_size_A": 1.0}, "dose or pixel size is wrong"),
         ({"counts_1_px": 50.0, "dose_e_A2": 40.0, "pixel_size_A": 1.0}, "dose or pixel size is wrong"),
