@@ -14,6 +14,8 @@ from cryoframe.numerics.fourier import irfft2
 Array = npt.NDArray[Any]
 #: Logarithm of the odds against a translation that is farther than likely, beside that of how many there are.
 _DOUBT = 6.0
+#: Correlations that are in memory at a time.
+_AT_ONCE = 8
 
 
 def frequency_weights(
@@ -91,9 +93,21 @@ def correlation_peaks(
     Local up-sampling by matrix products: Guizar-Sicairos, Thurman & Fienup, Opt. Lett. 33, 156 (2008).
     """
     xp = namespace(spectra)
-    centre = np.zeros((len(spectra), 2)) if near_px is None else np.asarray(near_px, dtype=np.float64)
-    maps = irfft2(spectra * phase_ramps(shape, -centre, xp), shape)
-    ny, nx = shape
+    shifts = np.zeros((len(spectra), 2)) if near_px is None else np.array(near_px, dtype=np.float64)
+    heights = np.empty(len(spectra))
+    for first in range(0, len(spectra), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        maps = irfft2(spectra[some] * phase_ramps(shape, -shifts[some], xp), shape)
+        shifts[some] += _best_pixels(maps, max_shift_px, likely_px, xp)
+    for i in range(len(spectra)):
+        for step in (0.25, 0.05):
+            shifts[i], heights[i] = _climb(spectra[i], shape, shifts[i], step)
+    return shifts, heights
+
+
+def _best_pixels(maps: Array, max_shift_px: float, likely_px: float | None, xp: Any) -> Array:
+    """Whole pixels `(m, 2)` (dx, dy) at which maps `(m, ny, nx)`, zero at [0, 0], are highest."""
+    ny, nx = maps.shape[1:]
     reach_y, reach_x = min(int(max_shift_px), (ny - 1) // 2), min(int(max_shift_px), (nx - 1) // 2)
     dy, dx = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
     window = maps[:, xp.asarray(dy % ny), xp.asarray(dx % nx)]
@@ -101,16 +115,11 @@ def correlation_peaks(
     best, height = _highest(window, distance <= max_shift_px + 1e-9, xp)
     if likely_px is not None and likely_px < max_shift_px:
         nearest, near_height = _highest(window, distance <= max(likely_px, 1.0), xp)
-        spread = maps.reshape(len(spectra), -1).std(axis=1)
+        spread = maps.reshape(len(maps), -1).std(axis=1)
         chance = 2.0 * (np.log(distance.size) + _DOUBT) * _on_host(spread) ** 2
         believed = height * np.abs(height) - near_height * np.abs(near_height) > chance
         best = np.where(believed, best, nearest)
-    shifts = centre + np.stack([dx.reshape(-1)[best], dy.reshape(-1)[best]], axis=1)
-    heights = np.empty(len(spectra))
-    for i in range(len(spectra)):
-        for step in (0.25, 0.05):
-            shifts[i], heights[i] = _climb(spectra[i], shape, shifts[i], step)
-    return shifts, heights
+    return np.stack([dx.reshape(-1)[best], dy.reshape(-1)[best]], axis=1)
 
 
 def _on_host(values: Any) -> Array:

@@ -215,6 +215,7 @@ def estimate_shifts(
         low[0, 0] = 0.0
         # Tapered, because the jump from one border to the other stands still while the specimen moves.
         small.append(rfft2(irfft2(low, small_shape, n_threads=n_threads) * window, n_threads=n_threads))
+        del low
     coarse_shape = reduced_shape(shape, pixel_size_A, 2.0 * alignment.resolution_A)
     coarse = _Level(np.stack([crop_spectrum(ft, coarse_shape) for ft in small]), coarse_shape, shape, pixel_size_A)
     shifts_A, n_running = coarse.found(alignment, None, n_threads)
@@ -289,14 +290,42 @@ def add_moved(plain: C64, weighted: C64, ft: C64, ramp_y: C64, ramp_x: C64, weig
     weighted += moved * weight[ring]
 
 
+@dataclass(frozen=True, slots=True)
+class AlignedSums:
+    """Transforms `(ny, nx//2 + 1)` of sums of moved frames, raw half layout, and (ny, nx) of the real ones.
+
+    Parameters
+    ----------
+    plain, weighted
+        Of all frames, without and with dose weighting.
+    extra
+        Of some frames each, without.
+    shape
+        Of the frames.
+    """
+
+    plain: C64
+    weighted: C64
+    extra: list[C64]
+    shape: tuple[int, int]
+
+    def image(self, ft: C64, shape: tuple[int, int] | None = None, *, n_threads: int = 1) -> F32:
+        """Real sum, of fewer pixels where another even `shape` is asked for: electrons of those that merge add up."""
+        shape = shape or self.shape
+        small = ft if shape == self.shape else crop_spectrum(ft, shape)
+        image: F32 = irfft2(small, shape, n_threads=n_threads).astype(np.float32)
+        return image
+
+
 def sum_aligned(
     frames: Iterable[F32],
     shifts_px: Reals,
     pixel_size_A: float,
     *,
     dose: Dose | None = None,
+    chosen: Bools | None = None,
     n_threads: int = 1,
-) -> tuple[F32, F32]:
+) -> AlignedSums:
     """Sums of frames moved by sub-pixel shifts, without and with dose weighting.
 
     Parameters
@@ -309,12 +338,10 @@ def sum_aligned(
         Of the frames.
     dose
         Exposure; None gives the plain sum twice.
+    chosen
+        `(e, f)` frames of each extra sum.
     n_threads
         Worker threads of the FFT.
-
-    Returns
-    -------
-    Plain and weighted sum `(ny, nx)` float32.
 
     References
     ----------
@@ -322,7 +349,9 @@ def sum_aligned(
     """
     module = native(np, "motion")
     add = add_moved if module is None else module.add_moved
+    chosen = np.zeros((0, len(shifts_px)), dtype=np.bool_) if chosen is None else chosen
     plain = weighted = np.empty(0, dtype=np.complex64)
+    extra: list[C64] = []
     ring = np.empty(0, dtype=np.int32)
     weights = np.ones((len(shifts_px), 1), dtype=np.float32)
     shape = (0, 0)
@@ -331,6 +360,7 @@ def sum_aligned(
             shape = (frame.shape[0], frame.shape[1])
             plain = np.zeros((shape[0], shape[1] // 2 + 1), dtype=np.complex64)
             weighted, ring = np.zeros_like(plain), np.zeros(plain.shape, dtype=np.int32)
+            extra = [np.zeros_like(plain) for _ in chosen]
             if dose is not None:
                 k = frequencies_1_A(shape, pixel_size_A, centred_half=False)
                 ring = np.rint(k * ((_N_WEIGHTS - 1) / k.max())).astype(np.int32)
@@ -339,6 +369,9 @@ def sum_aligned(
             np.exp(-2j * np.pi * shift * axis).astype(np.complex64)
             for shift, axis in zip(shifts_px[i], (np.fft.rfftfreq(shape[1]), np.fft.fftfreq(shape[0])), strict=True)
         )
-        add(plain, weighted, rfft2(frame, n_threads=n_threads), ramp_y, ramp_x, weights[i], ring)
-    sums = (irfft2(ft, shape, n_threads=n_threads).astype(np.float32) for ft in (plain, weighted))
-    return next(sums), next(sums)
+        ft = rfft2(frame, n_threads=n_threads)
+        add(plain, weighted, ft, ramp_y, ramp_x, weights[i], ring)
+        for total, mask in zip(extra, chosen, strict=True):
+            if mask[i]:
+                total += ft * (ramp_y[:, None] * ramp_x)
+    return AlignedSums(plain, weighted, extra, shape)

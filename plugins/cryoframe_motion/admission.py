@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from cryoframe import Movie, StageContext
+from cryoframe import FrameSource, Movie, StageContext
 from cryoframe.errors import InvalidInput
+from cryoframe.numerics import motion
 from cryoframe.numerics.gain_orientation import fit_gain, in_words
+from cryoframe_motion.held import Held
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class EventFile(FrameSource, Protocol):
+    """What readers of event files hand out besides frames."""
+
+    @property
+    def frames_per_fraction(self) -> int:
+        """Frames of the file that make one."""
+
+    @property
+    def upsampling(self) -> int:
+        """Pixels to one of the sensor, along each axis."""
+
+    def grouped(self, frames_per_fraction: int | None = None) -> EventFile:
+        """Return the same movie with other frames."""
 
 
 def check_movie(movie: Movie, *, dose_weighting: bool) -> None:
@@ -34,6 +52,61 @@ def check_movie(movie: Movie, *, dose_weighting: bool) -> None:
             expected="a dose above 0, as dose weighting needs",
             remedy="State dose_per_frame_e_A2 in the configuration, or set dose_weighting = false.",
         )
+
+
+def regrouped(movie: Movie, eer_frames: int, eer_upsampling: int) -> Movie:
+    """Return a movie of events with other frames or finer pixels, dose and gain with them; others as they are.
+
+    Raises
+    ------
+    InvalidInput
+        The movie does not consist of events, or its file has not so many frames.
+    """
+    source = movie.source
+    if eer_frames == 0 and eer_upsampling == 1:
+        return movie
+    if source is None or not hasattr(source, "grouped"):
+        raise InvalidInput(
+            f"movie '{movie.movie_id}' was to be grouped from events (eer_frames = {eer_frames}, eer_upsampling = "
+            f"{eer_upsampling})",
+            expected="an event file (EER)",
+            remedy="Leave eer_frames and eer_upsampling out for movies of frames.",
+        )
+    if eer_upsampling not in (1, 2, 4):
+        raise InvalidInput(f"eer_upsampling = {eer_upsampling} was set", expected="1, 2 or 4")
+    events: EventFile = source  # type: ignore[assignment]
+    new = events.grouped(eer_frames) if eer_frames else events
+    finer = eer_upsampling / events.upsampling
+    new = replace(new, upsampling=eer_upsampling)  # type: ignore[type-var]
+    gain = movie.gain
+    if gain is not None and gain.data.shape != new.shape_px and finer > 1:
+        # Each part of a pixel is amplified as the pixel is.
+        data = np.repeat(np.repeat(gain.data, int(finer), axis=0), int(finer), axis=1)
+        gain = replace(gain, data=np.ascontiguousarray(data))
+    return replace(
+        movie,
+        n_frames=new.n_frames,
+        shape_px=new.shape_px,
+        pixel_size_A=movie.pixel_size_A / finer,
+        dose_per_frame_e_A2=movie.dose_per_frame_e_A2 * new.frames_per_fraction / events.frames_per_fraction,
+        gain=gain,
+        source=new,
+    )
+
+
+def mended(
+    held: Held, gain: NDArray[np.float32], defect_sd: float, ctx: StageContext
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Find defects in the corrected sum, mend frames and gain alike; the gain, and where defects are."""
+    defects = motion.find_defects(held.total if gain.size == 1 else held.total * gain, n_sigma=defect_sd)
+    sources = motion.mending_sources(defects, ctx.rng)
+    ctx.metric("n_defects", int(defects.sum()))
+    held.mend(defects, sources)
+    if gain.size == 1:
+        return gain, defects
+    whole = gain.copy()
+    whole[defects] = gain.reshape(-1)[sources]
+    return whole, defects
 
 
 def check_gain(movie: Movie, total: NDArray[np.float32] | None, ctx: StageContext) -> NDArray[np.float32]:

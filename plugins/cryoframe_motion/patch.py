@@ -11,14 +11,13 @@ import numpy as np
 
 from cryoframe import CorrectedMicrograph, MotionTable, Movie, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics import motion
 from cryoframe.numerics.bounds import check_bounds, check_order
 from cryoframe.numerics.motion_estimate import Estimate, binning, estimate_motion
 from cryoframe.numerics.motion_sum import binned
 from cryoframe.numerics.patch_motion import Fit
-from cryoframe_motion.admission import check_gain, check_movie
+from cryoframe_motion.admission import check_gain, check_movie, mended, regrouped
 from cryoframe_motion.held import Held
-from cryoframe_motion.summing import N_PASSES, Wanted, summed
+from cryoframe_motion.summing import N_PASSES, Wanted, binned_shape, summed
 from cryoframe_motion.telling import metadata_of, tell_agreement
 
 if TYPE_CHECKING:
@@ -44,6 +43,8 @@ class Params:
     )
     halves: bool = False  #: also give sums of even and of odd frames
     first_frames: int = 0  #: also give the sum of so many first frames
+    eer_frames: int = 0  #: frames of an event file that are added to make one; 0 leaves it to the file's reader
+    eer_upsampling: int = 1  #: pixels of frames to one of the sensor along each axis, for event files: 1, 2 or 4
     check_gain: bool = True  #: refuse a gain reference that does not fit the frames, and say which way round it does
     defect_sd: float = 8.0  #: pixels of the sum that stand out by more than this many deviations are mended
     memory_MB: float = 1000.0  #: movies larger than this, in the file's own numbers, are read again for each pass
@@ -62,6 +63,8 @@ class Params:
             pre_dose_e_A2=(0.0, 1000.0),
             bin_factor=(1.0, 16.0),
             first_frames=(0, 1_000_000),
+            eer_frames=(0, 100_000),
+            eer_upsampling=(1, 4),
             defect_sd=(1.0, 1000.0),
             memory_MB=(0.0, 1e7),
         )
@@ -74,10 +77,12 @@ class Params:
 def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> CorrectedMicrograph:
     """Align frames and patches, sum them with and without dose weighting, report the shifts."""
     check_movie(movie, dose_weighting=params.dose_weighting)
+    movie = regrouped(movie, params.eer_frames, params.eer_upsampling)
+    binned_shape(movie, params.bin_factor)
     total_steps = N_PASSES * movie.n_frames
     held = Held(movie, params.memory_MB, lambda i: ctx.report(i, total_steps, "reading"))
     gain = check_gain(movie, held.total, ctx) if params.check_gain else check_gain(movie, None, ctx)
-    gain, defects = _mended(held, gain, params.defect_sd, ctx)
+    gain, defects = mended(held, gain, params.defect_sd, ctx)
     fit = _estimated(movie, held, gain, params, ctx)
     _tell(fit, movie, ctx)
     wanted = Wanted(params.bin_factor, params.dose_weighting, params.pre_dose_e_A2, params.halves, params.first_frames)
@@ -92,21 +97,6 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
         sums.get("first"),
         metadata_of(movie, defects, pre_dose_e_A2=params.pre_dose_e_A2, bin_factor=params.bin_factor),
     )
-
-
-def _mended(
-    held: Held, gain: NDArray[np.float32], defect_sd: float, ctx: StageContext
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Find defects in the corrected sum, mend frames and gain alike; the gain, and where defects are."""
-    defects = motion.find_defects(held.total if gain.size == 1 else held.total * gain, n_sigma=defect_sd)
-    sources = motion.mending_sources(defects, ctx.rng)
-    ctx.metric("n_defects", int(defects.sum()))
-    held.mend(defects, sources)
-    if gain.size == 1:
-        return gain, defects
-    whole = gain.copy()
-    whole[defects] = gain.reshape(-1)[sources]
-    return whole, defects
 
 
 def _estimated(movie: Movie, held: Held, gain: NDArray[np.float32], params: Params, ctx: StageContext) -> Fit:

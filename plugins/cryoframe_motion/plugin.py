@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryoframe import CorrectedMicrograph, Micrograph, MotionTable, Movie, StageContext, hookimpl
-from cryoframe.errors import InvalidInput
+from cryoframe import CorrectedMicrograph, MotionTable, Movie, StageContext, hookimpl
 from cryoframe.numerics import motion
 from cryoframe.numerics.bounds import check_bounds, check_order
 from cryoframe.numerics.motion_jumps import Agreement
+from cryoframe_motion.admission import check_gain, check_movie, mended, regrouped
+from cryoframe_motion.held import Held
+from cryoframe_motion.summing import Wanted, binned_shape, extra_sums, micrograph
 from cryoframe_motion.telling import metadata_of, tell_agreement
 
 if TYPE_CHECKING:
@@ -31,8 +33,16 @@ class Params:
     n_running: int = 3  #: odd number of neighbouring frames that are aligned together
     dose_weighting: bool = True  #: weigh frames by what their exposure has left of the signal
     pre_dose_e_A2: float = 0.0  #: exposure of the specimen before the first frame
+    bin_factor: float = (
+        1.0  #: factor by which the micrograph's pixels are larger than the movie's (super-resolution: 2)
+    )
+    halves: bool = False  #: also give sums of even and of odd frames
+    first_frames: int = 0  #: also give the sum of so many first frames
+    eer_frames: int = 0  #: frames of an event file that are added to make one; 0 leaves it to the file's reader
+    eer_upsampling: int = 1  #: pixels of frames to one of the sensor along each axis, for event files: 1, 2 or 4
+    check_gain: bool = True  #: refuse a gain reference that does not fit the frames, and say which way round it does
     defect_sd: float = 8.0  #: pixels of the sum that stand out by more than this many deviations are mended
-    memory_MB: float = 3000.0  #: movies larger than this are read three times instead of held in memory
+    memory_MB: float = 1000.0  #: movies larger than this, in the file's own numbers, are read again for each pass
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -45,6 +55,10 @@ class Params:
             n_iterations=(0, 1000),
             n_running=(1, 999),
             pre_dose_e_A2=(0.0, 1000.0),
+            bin_factor=(1.0, 16.0),
+            first_frames=(0, 1_000_000),
+            eer_frames=(0, 100_000),
+            eer_upsampling=(1, 4),
             defect_sd=(1.0, 1000.0),
             memory_MB=(0.0, 1e7),
         )
@@ -54,23 +68,19 @@ class Params:
 @hookimpl
 def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> CorrectedMicrograph:
     """Align whole frames, sum them with and without dose weighting, report the shifts."""
-    _check(movie)
-    total_steps = 2 * movie.n_frames + 1
-    frames = _held(movie, params.memory_MB)
-    plain_sum, n_frames = motion.sum_frames(frames)
-    if n_frames != movie.n_frames:
-        raise InvalidInput(
-            f"movie '{movie.movie_id}' gave {n_frames} frames", expected=f"{movie.n_frames} as it announces"
-        )
-    shape = (int(plain_sum.shape[0]), int(plain_sum.shape[1]))
-    defects = motion.find_defects(plain_sum, n_sigma=params.defect_sd)
-    sources = motion.mending_sources(defects, ctx.rng)
-    ctx.metric("n_defects", int(defects.sum()))
+    check_movie(movie, dose_weighting=False)
+    movie = regrouped(movie, params.eer_frames, params.eer_upsampling)
+    shape, _ = binned_shape(movie, params.bin_factor)
+    n_frames = movie.n_frames
+    total_steps = 3 * n_frames + 1
+    held = Held(movie, params.memory_MB, lambda i: ctx.report(i, total_steps, "reading"))
+    gain = check_gain(movie, held.total if params.check_gain else None, ctx)
+    gain, defects = mended(held, gain, params.defect_sd, ctx)
 
     def sound(first_step: int, message: str) -> Iterator[NDArray[np.float32]]:
-        for i, frame in enumerate(frames()):
+        for i, frame in held.each():
             ctx.report(first_step + i, total_steps, message)
-            yield motion.mend(frame, defects, sources)
+            yield frame.astype(np.float32) * gain
 
     alignment = motion.Alignment(
         resolution_A=params.resolution_A,
@@ -81,54 +91,38 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
         n_running=params.n_running,
     )
     pixel_A = movie.pixel_size_A
-    found = motion.estimate_shifts(sound(0, "aligning"), shape, pixel_A, alignment, n_threads=ctx.n_threads)
-    shifts = found.shifts_px
+    found = motion.estimate_shifts(
+        sound(n_frames, "aligning"), movie.shape_px, pixel_A, alignment, n_threads=ctx.n_threads
+    )
     tell_agreement(found.agreement, movie, ctx)
+    ctx.metric("total_motion_A", float(np.hypot(*np.diff(found.shifts_px, axis=0).T).sum()) * pixel_A, "Å")
     dose = _dose(movie, params, ctx)
-    plain, weighted = motion.sum_aligned(
-        sound(n_frames, "summing"), shifts, pixel_A, dose=dose, n_threads=ctx.n_threads
+    wanted = Wanted(params.bin_factor, dose is not None, params.pre_dose_e_A2, params.halves, params.first_frames)
+    extra = extra_sums(n_frames, wanted)
+    chosen = np.array(list(extra.values()), dtype=np.bool_) if extra else None
+    sums = motion.sum_aligned(
+        sound(2 * n_frames, "summing"), found.shifts_px, pixel_A, dose=dose, chosen=chosen, n_threads=ctx.n_threads
     )
-    ctx.metric("total_motion_A", float(np.hypot(*np.diff(shifts, axis=0).T).sum()) * pixel_A, "Å")
-    ctx.report(total_steps, total_steps, "done")
-    unweighted = Micrograph(
-        movie.movie_id, plain, pixel_A, dose_e_A2=n_frames * movie.dose_per_frame_e_A2, optics=movie.optics
-    )
-    table = _table(shifts * pixel_A, found.agreement)
-    metadata = metadata_of(movie, defects, pre_dose_e_A2=params.pre_dose_e_A2)
+    held.free()
+    spectra = {"plain": sums.plain, "weighted": sums.weighted} | dict(zip(extra, sums.extra, strict=True))
     if dose is None:
-        return CorrectedMicrograph(unweighted, table, metadata=metadata)
-    micrograph = replace(unweighted, data=weighted, dose_weighted=True)
-    return CorrectedMicrograph(micrograph, table, unweighted, metadata=metadata)
-
-
-def _check(movie: Movie) -> None:
-    if not movie.pixel_size_A > 0 or movie.n_frames < 1:
-        raise InvalidInput(
-            f"movie '{movie.movie_id}' has {movie.n_frames} frames and a pixel of {movie.pixel_size_A} Å",
-            expected="at least one frame and a positive pixel",
-            remedy="State pixel_size_A in the configuration; look at the file with `cryoframe stage`.",
-        )
-    if movie.gain is not None and movie.gain.data.shape != movie.shape_px:
-        raise InvalidInput(
-            f"the gain reference has shape {movie.gain.data.shape}, the frames of '{movie.movie_id}' {movie.shape_px}",
-            expected="the same shape",
-            remedy="Turn or bin the gain reference to the orientation and size of the frames.",
-        )
-    if movie.gain is not None and not np.isfinite(movie.gain.data).all():
-        raise InvalidInput(
-            "the gain reference holds values that are not finite",
-            expected="finite factors",
-            remedy="A gain made by dividing needs 0, not infinity, where the camera is dead.",
-        )
-
-
-def _held(movie: Movie, memory_MB: float) -> motion.Frames:
-    """Return a source of the frames that may be read several times: memory where they fit, else the file."""
-    ny, nx = movie.shape_px
-    if movie.n_frames * ny * nx * 4 / 1e6 > memory_MB:
-        return movie.frames
-    held = list(movie.frames())
-    return lambda: held
+        del spectra["weighted"]
+    if wanted.halves:
+        spectra["even"] = sums.plain - spectra["odd"]
+    made = {
+        name: micrograph(movie, sums.image(ft, shape, n_threads=ctx.n_threads), name, wanted)
+        for name, ft in spectra.items()
+    }
+    ctx.report(total_steps, total_steps, "done")
+    return CorrectedMicrograph(
+        made.get("weighted", made["plain"]),
+        _table(found.shifts_px * pixel_A, found.agreement),
+        made["plain"] if "weighted" in made else None,
+        made.get("even"),
+        made.get("odd"),
+        made.get("first"),
+        metadata_of(movie, defects, pre_dose_e_A2=params.pre_dose_e_A2, bin_factor=params.bin_factor),
+    )
 
 
 def _dose(movie: Movie, params: Params, ctx: StageContext) -> motion.Dose | None:

@@ -50,7 +50,7 @@ def summed(
     if wanted.dose_weighting:
         dose = Dose(movie.dose_per_frame_e_A2, wanted.pre_dose_e_A2, movie.optics.voltage_kV)
     split = weighted_sums(dose, n_frames, highest)
-    extra = _extra(n_frames, wanted)
+    extra = extra_sums(n_frames, wanted)
     sums = MovedSums(shape, np.concatenate([split.frames, *(mask[:, None] for mask in extra.values())], axis=1))
     y, x = block_centres(shape)
     scale = movie.shape_px[1] / shape[1]
@@ -68,7 +68,7 @@ def summed(
     images = dict(zip(names, combined(sums, curves, shape, n_threads=ctx.n_threads), strict=True))
     if wanted.halves:
         images["even"] = images["plain"] - images["odd"]
-    return {name: _micrograph(movie, image, pixel_A, name, wanted) for name, image in images.items()}
+    return {name: micrograph(movie, image, name, wanted) for name, image in images.items()}
 
 
 def _add_all(
@@ -82,7 +82,8 @@ def _add_all(
         sums.add(some, factor, shifts[first : first + len(some)], first, n_threads=ctx.n_threads)
 
 
-def _extra(n_frames: int, wanted: Wanted) -> dict[str, NDArray[np.float32]]:
+def extra_sums(n_frames: int, wanted: Wanted) -> dict[str, NDArray[np.float32]]:
+    """Weights `(f,)` of the frames in each sum of some of them that is wanted, ``even`` left out."""
     index = np.arange(n_frames)
     masks: dict[str, NDArray[np.float32]] = {}
     if wanted.halves:
@@ -122,8 +123,9 @@ def _frames(
                 yield first + i, (fourier_crop(frame * gain, shape) * area).astype(np.float32)[None], one
 
 
-def _micrograph(movie: Movie, image: NDArray[np.float32], pixel_A: float, name: str, wanted: Wanted) -> Micrograph:
-    n = movie.n_frames
+def micrograph(movie: Movie, image: NDArray[np.float32], name: str, wanted: Wanted) -> Micrograph:
+    """Return a sum of the frames, by its name, with its pixel and dose."""
+    n, (_, pixel_A) = movie.n_frames, binned_shape(movie, wanted.bin_factor)
     used = {"even": (n + 1) // 2, "odd": n // 2, "first": min(wanted.first_frames, n)}.get(name, n)
     return Micrograph(
         movie.movie_id,

@@ -33,7 +33,8 @@ def test_compiled_sum__equals_the_reference():
 def test_frames_moved_by_whole_pixels__sum_as_rolled():
     frames = noise((3, 40, 50))
     shifts = np.array([[0, 0], [3, -2], [-5, 1]], dtype=np.float64)
-    plain, weighted = motion.sum_aligned(frames, shifts, 1.0)
+    sums = motion.sum_aligned(frames, shifts, 1.0)
+    plain, weighted = sums.image(sums.plain), sums.image(sums.weighted)
     expected = sum(np.roll(f, (int(dy), int(dx)), (0, 1)) for f, (dx, dy) in zip(frames, shifts, strict=True))
     assert plain == pytest.approx(expected, abs=1e-4)
     assert np.array_equal(plain, weighted)

@@ -179,7 +179,8 @@ def test_few_sums__make_the_dose_weighted_sum_of_all_frames():
     frames = noise((n_frames, 128, 192))
     sums = summed(frames, everywhere(np.zeros((n_frames, 2)), (128, 192)), weights=split.frames)
     (weighted,) = combined(sums, split.curves[None], (128, 192))
-    _, expected = motion.sum_aligned(frames, np.zeros((n_frames, 2)), pixel_A, dose=dose)
+    sums = motion.sum_aligned(frames, np.zeros((n_frames, 2)), pixel_A, dose=dose)
+    expected = sums.image(sums.weighted)
     assert np.abs(weighted - expected).max() < 5e-3 * expected.std()
 
 
