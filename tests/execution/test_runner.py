@@ -122,7 +122,7 @@ def test_events_of_a_task__name_the_one_before_as_their_cause(tmp_path: Path) ->
             event for event in run.journal.replay() if getattr(event, "stage_id", "") and hasattr(event, "item_id")
         ]
     chain = [type(event).__name__ for event in story]
-    assert chain == ["StageQueued", "StageStarted", "MetricReported", "StageFinished"]
+    assert chain == ["StageQueued", "StageStarted", "MetricReported", "ProductDescribed", "StageFinished"]
     assert [event.cause for event in story[1:]] == [event.event_id for event in story[:-1]]
 
 

@@ -290,3 +290,9 @@ def test_the_provenance__says_what_made_it_from_what_and_where() -> None:
     assert set(record["machine"]) == {"cryoframe", "python", "numpy", "numba", "pyarrow", "platform", "host"}
     assert record["machine"]["numpy"] == np.__version__
     assert json.loads(json.dumps(record)) == record
+
+
+def test_a_folder_without_its_provenance__is_no_product(store: Store) -> None:
+    folder = commit(store).path
+    (folder / "job.json").unlink()
+    assert not store.has("ctf", KEY)

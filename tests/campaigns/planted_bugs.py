@@ -1,0 +1,145 @@
+"""The test of the tests: bugs planted one at a time in a copy of the tree, each to be caught by the tests of its part.
+
+``python tests/campaigns/planted_bugs.py`` before a release; a bug that is not caught is a test that is missing.
+``--only NAME`` for one, ``--list`` to see them. The original text of each must be there exactly once: so a bug whose
+place has changed is not silently skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from planted_bugs_list import BUGS, Bug
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("cryoframe", "plugins", "contrib", "tests", "examples", "pyproject.toml", "README.md")
+LIMIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the tests said of a tree."""
+
+    caught: bool
+    by: str
+    seconds: float
+
+
+def plant(tree: Path, bug: Bug) -> None:
+    """Put a bug into a tree.
+
+    Raises
+    ------
+    SystemExit
+        If its place is not there exactly once.
+    """
+    path = tree / bug.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(bug.good) != 1:
+        raise SystemExit(f"{bug.name}: its text is {text.count(bug.good)} times in {bug.file}, not once")
+    path.write_text(text.replace(bug.good, bug.bad), encoding="utf-8")
+
+
+@contextmanager
+def planted(tree: Path, bug: Bug) -> Iterator[None]:
+    """Have a bug in a tree for a while."""
+    path = tree / bug.file
+    whole = path.read_text(encoding="utf-8")
+    plant(tree, bug)
+    try:
+        yield
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+def tried(tree: Path, tests: Sequence[str]) -> Trial:
+    """Run tests in a tree until the first fails."""
+    start_s = time.monotonic()
+    paths = [str(tree), str(tree / "plugins"), str(tree / "contrib")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *tests]
+    try:
+        done = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Trial(True, f"hung for {LIMIT_S:.0f} s", LIMIT_S)
+    failed = [line.partition(" - ")[0] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if done.returncode not in (0, 1) and not failed:
+        raise SystemExit(f"the tests could not be run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    by = failed[0].split("/")[-1] if failed else ""
+    return Trial(bool(failed), by, time.monotonic() - start_s)
+
+
+def copied(folder: Path) -> Path:
+    """Copy the tree; data are shared."""
+    tree = folder / "tree"
+    tree.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        else:
+            shutil.copy2(source, tree / name)
+    if (ROOT.parent / "shared").is_dir():
+        (folder / "shared").symlink_to(ROOT.parent / "shared")
+    return tree
+
+
+def main(words: Sequence[str]) -> int:
+    """Plant every bug and print which test caught it; 1 if one was not caught."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--trust", action="store_true", help="do not run the tests on the whole tree first")
+    options = parser.parse_args(words)
+    chosen = [bug for bug in BUGS if not options.only or bug.name in options.only]
+    if options.list:
+        sys.stdout.write("".join(f"{bug.name:<36} {bug.file}\n" for bug in chosen))
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copied(Path(folder))
+        for bug in chosen:
+            with planted(tree, bug):
+                pass
+        if not options.trust:
+            whole = tried(tree, sorted({test.partition(" ")[0] for bug in chosen for test in bug.tests}))
+            if whole.caught:
+                sys.stdout.write(f"the whole tree fails {whole.by}: nothing can be said of bugs\n")
+                return 1
+        return _table([(bug, _trial(tree, bug)) for bug in chosen])
+
+
+def _trial(tree: Path, bug: Bug) -> Trial:
+    with planted(tree, bug):
+        found = tried(tree, [*bug.tests, *(["-k", bug.only] if bug.only else [])])
+    sys.stdout.write(
+        f"{bug.name:<36} {'caught by ' + found.by if found.caught else 'NOT CAUGHT'} ({found.seconds:.0f} s)\n"
+    )
+    sys.stdout.flush()
+    return found
+
+
+def _table(trials: Sequence[tuple[Bug, Trial]]) -> int:
+    n_caught = sum(trial.caught for _, trial in trials)
+    sys.stdout.write(f"{n_caught} of {len(trials)} planted bugs caught\n")
+    for bug, trial in trials:
+        if not trial.caught:
+            sys.stdout.write(f"  {bug.name}: {bug.what}\n")
+    return int(n_caught < len(trials))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,377 @@
+"""Forty bugs of the kinds that lose data quietly: each a replacement of text, and the tests that should notice it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A bug: `good` stands in `file` exactly once and becomes `bad`; `tests` are to notice (`only` those of a name)."""
+
+    name: str
+    what: str
+    file: str
+    good: str
+    bad: str
+    tests: tuple[str, ...]
+    only: str = ""
+
+
+_RECORDS, _RUN, _WATCH = "cryoframe/records/", "cryoframe/execution/", "cryoframe/watch/"
+
+BUGS = (
+    # -- what is on the disk --------------------------------------------------------------------------------------
+    Bug(
+        "journal-not-synced",
+        "an acknowledged event is lost when the power goes",
+        _RECORDS + "database.py",
+        "PRAGMA synchronous=FULL",
+        "PRAGMA synchronous=OFF",
+        ("tests/records/test_power_loss.py", "tests/records/test_database.py"),
+    ),
+    Bug(
+        "files-not-synced",
+        "a product's bytes are not on the disk when its name is",
+        _RECORDS + "store.py",
+        "        elif path.is_file():\n            _sync(path)\n",
+        "        elif path.is_file():\n            pass\n",
+        ("tests/records/test_syscalls.py",),
+    ),
+    Bug(
+        "name-not-synced",
+        "a product's name is not on the disk when it is recorded",
+        _RECORDS + "store.py",
+        '        crash_point("store.renamed")\n        _sync(target.parent)\n',
+        '        crash_point("store.renamed")\n',
+        ("tests/records/test_syscalls.py",),
+    ),
+    Bug(
+        "renamed-before-synced",
+        "a product has its final name before its bytes are safe",
+        _RECORDS + "store.py",
+        "            _sync_tree(scratch)\n            _make_durable_folder(target.parent)\n"
+        '            crash_point("store.parent_made")\n'
+        "            return self._place(scratch, target, Committed(key, kind, digest, target))\n",
+        '            _make_durable_folder(target.parent)\n            crash_point("store.parent_made")\n'
+        "            placed = self._place(scratch, target, Committed(key, kind, digest, target))\n"
+        "            _sync_tree(target)\n            return placed\n",
+        ("tests/records/test_syscalls.py",),
+    ),
+    Bug(
+        "acknowledged-though-refused",
+        "events are acknowledged that the disk refused",
+        _RECORDS + "journal.py",
+        "            for entry in group:\n                entry.error = error\n",
+        "            del error\n",
+        ("tests/records/test_journal.py", "tests/records/test_syscalls.py", "tests/records/test_recovery.py"),
+    ),
+    Bug(
+        "half-a-transaction",
+        "some of the events of one transaction are kept without the others",
+        _RECORDS + "journal.py",
+        '        with self._database.transaction() as write:\n            crash_point("journal.begun")\n'
+        "            for entry in group:\n                _insert(write, entry)\n",
+        "        for entry in group:\n            for row in entry.rows:\n                single = _Entry([])\n"
+        "                single.rows = [row]\n                with self._database.transaction() as write:\n"
+        '                    crash_point("journal.begun")\n                    _insert(write, single)\n',
+        ("tests/records/test_journal.py", "tests/records/test_bus.py"),
+    ),
+    Bug(
+        "half-a-product-counts",
+        "a folder without its provenance counts as a product",
+        _RECORDS + "store.py",
+        "return (self.path(stage_id, key) / JOB).is_file()",
+        "return self.path(stage_id, key).is_dir()",
+        ("tests/records/test_store.py",),
+    ),
+    Bug(
+        "damage-is-reused",
+        "a damaged product that lies where a new one should go is used",
+        _RECORDS + "store.py",
+        "if damage := _compare(target):",
+        "if damage := []:",
+        ("tests/records/test_store.py",),
+    ),
+    Bug(
+        "digest-skipped",
+        "a changed file of a product is not noticed",
+        _RECORDS + "store.py",
+        "        if expected.get(name) != found.get(name)\n",
+        "        if (name in expected) != (name in found)\n",
+        ("tests/records/test_store.py",),
+    ),
+    Bug(
+        "nothing-swept",
+        "what dead attempts left fills the disk",
+        _RECORDS + "store.py",
+        "            self.discard(orphan)\n",
+        "            del orphan\n",
+        ("tests/records/test_store.py",),
+    ),
+    Bug(
+        "network-disk-allowed",
+        "the database lies on a share",
+        _RECORDS + "database.py",
+        'if kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse."):',
+        'if kind == "none":',
+        ("tests/records/test_database.py",),
+    ),
+    Bug(
+        "ids-go-back-with-the-clock",
+        "events get ids before those of earlier ones",
+        _RECORDS + "events.py",
+        "self._last_ns = max(time.time_ns(), self._last_ns + 1)",
+        "self._last_ns = time.time_ns()",
+        ("tests/records/test_events.py", "tests/records/test_bus.py"),
+    ),
+    Bug(
+        "superseded-too-late",
+        "an event that came late undoes the newer content of a file",
+        _RECORDS + "state.py",
+        '"WHERE root=:root AND path=:path AND digest=:old_digest"',
+        '"WHERE root=:root AND path=:path"',
+        ("tests/records/test_state.py", "tests/execution/test_run.py"),
+    ),
+    Bug(
+        "damaged-table-believed",
+        "a table's offsets are not checked before its values are touched",
+        "cryoframe/data/tables.py",
+        "            arrow.validate(full=True)\n",
+        "            pass\n",
+        ("tests/data/test_tables.py",),
+    ),
+    # -- tasks ----------------------------------------------------------------------------------------------------
+    Bug(
+        "lock-not-taken",
+        "two processes have a run in charge",
+        _RUN + "run.py",
+        "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "        fcntl.LOCK_EX\n",
+        ("tests/execution/test_run.py", "tests/watch/test_daemon_faults.py"),
+    ),
+    Bug(
+        "result-not-checked",
+        "an attempt whose files are not there is called done",
+        _RUN + "attempts.py",
+        "        if not path.is_file() or path.stat().st_size != size:\n",
+        "        if False:\n",
+        ("tests/execution/test_runner.py", "tests/execution/test_run.py"),
+    ),
+    Bug(
+        "recorded-before-committed",
+        "a task is done before its product is in the store",
+        _RUN + "runner.py",
+        "        committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)\n",
+        "        self._bus.publish(events.StageFinished, stage_id=due.node.id, item_id=due.item_id, key=due.key,"
+        " digest='', seconds=0.0, cpu_s=0.0, peak_MB=0.0)\n"
+        "        committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)\n",
+        ("tests/execution/test_run_killed.py",),
+    ),
+    Bug(
+        "interrupted-counts",
+        "an attempt cut short by the end of the runner counts against the file",
+        _RUN + "ledger.py",
+        "    return max(task.attempts - 1, 0) if cut_short else task.attempts\n",
+        "    return task.attempts\n",
+        ("tests/execution/test_runner.py", "tests/execution/test_run.py"),
+    ),
+    Bug(
+        "environment-counts",
+        "trouble of the machine is counted against the file",
+        _RUN + "runner.py",
+        'known.attempts + (kind != "environment")',
+        "known.attempts + 1",
+        ("tests/execution/test_runner.py", "tests/execution/test_executor.py"),
+    ),
+    Bug(
+        "tried-for-ever",
+        "a bad file is tried again and again",
+        _RUN + "attempts.py",
+        '    return FILE_ATTEMPTS if error_class == "file" else stage.attempts\n',
+        '    return 5 * FILE_ATTEMPTS if error_class == "file" else stage.attempts\n',
+        ("tests/execution/test_runner.py", "tests/execution/test_run.py"),
+    ),
+    Bug(
+        "inputs-not-in-the-key",
+        "another file's result is taken for this one's",
+        _RUN + "ledger.py",
+        '            "inputs": digests,\n',
+        '            "inputs": sorted(digests),\n',
+        ("tests/execution/test_run.py",),
+    ),
+    Bug(
+        "seed-not-in-the-key",
+        "another seed's result is taken for this one's",
+        _RUN + "ledger.py",
+        '            "seed": self.config.seed,\n',
+        '            "seed": 0,\n',
+        ("tests/execution/test_run.py",),
+    ),
+    Bug(
+        "deadline-ignored",
+        "a plugin that hangs holds its worker for ever",
+        _RUN + "zygote.py",
+        "and now_s - attempt.start_s > job.deadline_s:",
+        "and now_s - attempt.start_s > 40 * job.deadline_s:",
+        ("tests/execution/test_executor.py",),
+        "harms_those_alone",
+    ),
+    Bug(
+        "orphans-live-on",
+        "processes that a plugin started outlive its attempt",
+        _RUN + "zygote.py",
+        "        _kill(pid)\n        for orphan in _children(os.getpid()):\n"
+        "            if os.getsid(orphan) not in running and orphan not in running:\n                _kill(orphan)\n",
+        "",
+        ("tests/execution/test_executor.py",),
+        "leaves_behind",
+    ),
+    Bug(
+        "half-set-may-change",
+        "a stage that moves particles between half-sets is believed",
+        _RUN + "worker_results.py",
+        '_OWNED = ("half", "micrograph_id", "optics_group")',
+        '_OWNED = ("micrograph_id", "optics_group")',
+        ("tests/execution/test_worker.py",),
+    ),
+    Bug(
+        "nan-passed-on",
+        "a product with values that are not finite is passed on",
+        _RUN + "worker_results.py",
+        "            if not bool(np.isfinite(array[low : low + 64]).all()):\n",
+        "            if False:\n",
+        ("tests/execution/test_worker.py", "tests/execution/test_executor.py"),
+    ),
+    # -- landing --------------------------------------------------------------------------------------------------
+    Bug(
+        "accepted-by-mtime",
+        "a file is whole when its time of change is old",
+        _WATCH + "readiness.py",
+        "        return self.stable_since_s + required_s - now_s\n",
+        "        import time\n\n        return self.mtime_ns / 1e9 + required_s - time.time()\n",
+        ("tests/watch/test_readiness.py", "tests/watch/test_daemon.py", "tests/watch/test_clocks_and_hints.py"),
+    ),
+    Bug(
+        "wall-clock-settles",
+        "the settling time is measured by a clock that jumps",
+        _WATCH + "daemon.py",
+        "        now_s = time.monotonic()\n        self._publish([one for root in",
+        "        now_s = time.time()\n        self._publish([one for root in",
+        ("tests/watch/test_clocks_and_hints.py", "tests/watch/test_daemon.py"),
+    ),
+    Bug(
+        "overflow-ignored",
+        "what no hint came for is not looked for",
+        _WATCH + "daemon.py",
+        "        self._next_scan_s = self._last_scan_s + self._config.poll_s\n",
+        '        hinted = self._wakeup.note == ""\n'
+        '        self._next_scan_s = float("inf") if hinted else self._last_scan_s + self._config.poll_s\n',
+        ("tests/watch/test_clocks_and_hints.py",),
+    ),
+    Bug(
+        "outage-is-deletion",
+        "a share that is away means that its files are gone",
+        _WATCH + "roots.py",
+        "            self.offline = str(error.what)\n            return False, []\n",
+        "            del error\n            changes = Changes(True, {}, [], 0, [])\n",
+        ("tests/watch/test_roots.py", "tests/watch/test_daemon_faults.py"),
+    ),
+    Bug(
+        "watermark-forgotten",
+        "nobody knows up to when a session is complete",
+        _WATCH + "accounts.py",
+        "        if made:\n            self._bus.publish_many(made)\n",
+        "        del made\n",
+        ("tests/watch/test_clocks_and_hints.py",),
+    ),
+    Bug(
+        "change-while-read-missed",
+        "a file that changed while it was read is taken as it was before",
+        _WATCH + "intake.py",
+        "        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):\n",
+        "        if after.st_size < before.st_size:\n",
+        ("tests/watch/test_intake.py", "tests/watch/test_daemon.py"),
+    ),
+    Bug(
+        "rewriting-missed",
+        "a file rewritten with its old size and time is taken for the old one",
+        _WATCH + "readiness.py",
+        "        return same and self.ctime_ns in (0, seen.ctime_ns)\n",
+        "        return same\n",
+        ("tests/watch/test_readiness.py", "tests/watch/test_roots.py", "tests/watch/test_daemon.py"),
+    ),
+    Bug(
+        "hole-taken-for-data",
+        "a file that is reserved and not yet filled is taken",
+        _WATCH + "readiness.py",
+        "    if entry.look is not None and entry.look.hole:\n        return config.long_settle_s\n",
+        "",
+        ("tests/watch/test_readiness.py", "tests/watch/test_daemon.py"),
+    ),
+    Bug(
+        "frames-not-counted",
+        "a movie is taken with fewer frames than its side-car says",
+        _WATCH + "doorstep.py",
+        "        if wanted and n_frames < wanted:\n",
+        "        if wanted and n_frames < 1:\n",
+        ("tests/watch/test_doorstep.py", "tests/watch/test_movies_landing.py"),
+    ),
+    Bug(
+        "temporary-taken",
+        "a transfer's temporary file is taken for a movie",
+        _WATCH + "readiness.py",
+        '    if any(part.startswith(".") for part in parts):\n        return "hidden"\n',
+        "",
+        ("tests/watch/test_readiness.py", "tests/watch/test_roots.py", "tests/watch/test_daemon.py"),
+    ),
+    Bug(
+        "sum-not-checked",
+        "a file that was lost count of is not noticed",
+        _WATCH + "accounts.py",
+        "    if not whole or {name: count for name, count in mine.items() if count} != _kept(roots, state):\n",
+        "    if False:\n",
+        ("tests/watch/test_daemon.py", "tests/watch/test_daemon_faults.py"),
+    ),
+    Bug(
+        "low-water-ignored",
+        "work goes on until the disk is full",
+        _WATCH + "guard.py",
+        "        if free < self.low_bytes:  # said",
+        "        if free < 0:  # said",
+        ("tests/watch/test_guard.py",),
+    ),
+    Bug(
+        "alarm-never-over",
+        "an alarm stands for ever",
+        _WATCH + "alarms.py",
+        "for name in sorted(self.standing - due.keys())]",
+        "for name in ()]",
+        ("tests/watch/test_alarms.py",),
+    ),
+    Bug(
+        "breaker-never-trips",
+        "a plugin that always fails is tried on every file",
+        _RUN + "breaker.py",
+        "        if 2 * n_failed <= WINDOW:\n",
+        "        if n_failed <= 2 * WINDOW:\n",
+        ("tests/execution/test_breaker.py",),
+    ),
+    # -- readers --------------------------------------------------------------------------------------------------
+    Bug(
+        "mrc-size-not-checked",
+        "a cut MRC file is read",
+        "cryoframe/formats/mrc.py",
+        "    if length < header.file_bytes:\n",
+        "    if length < header.data_offset:\n",
+        ("tests/formats/test_mrc.py", "tests/formats/test_mrc_lies.py"),
+    ),
+    Bug(
+        "fifo-opened",
+        "a FIFO or device is read as a file",
+        "cryoframe/formats/paths.py",
+        "    if not stat.S_ISREG(os.fstat(descriptor).st_mode):\n",
+        "    if stat.S_ISDIR(os.fstat(descriptor).st_mode):\n",
+        ("tests/formats/test_paths.py",),
+    ),
+)
