@@ -25,8 +25,9 @@ from cryoframe.compare.truth import Truth
 from cryoframe.compare.truth_answers import gathered
 from cryoframe.compare.truth_table import Scores, score
 from cryoframe.data.ids import digest_facts
-from cryoframe.data.tables import ExposureTable
-from cryoframe.execution.exposures import TABLE
+from cryoframe.execution.exposures import exposures
+from cryoframe.records.database import Database
+from cryoframe.records.state import State
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODEL = REPOSITORY / "cryoframe" / "cli" / "demo_data" / "5a1a.cif.gz"
@@ -211,7 +212,7 @@ def judged(name: str, folder: Path) -> Outcome:
     """Judge a scenario's run that has ended."""
     scenario, truth = SCENARIOS[name], Truth.open(folder / "truth")
     scores = score(gathered([folder / "run"], truth), truth)
-    rows = ExposureTable.read(folder / "run" / TABLE).rows()
+    rows = _rows(folder / "run")
     figures = _figures(scores, rows, truth)
     said = {str(row["micrograph_id"]): "; ".join(str(row[n]) for n in ("reason", "warnings") if row[n]) for row in rows}
     outcome = Outcome(name, figures, said, [])
@@ -228,6 +229,14 @@ def judged(name: str, folder: Path) -> Outcome:
     if beyond and not scenario.told:
         outcome.problems += beyond
     return outcome
+
+
+def _rows(run: Path) -> list[dict[str, Any]]:
+    database = Database.open(run / "state.sqlite", read_only=True)
+    try:
+        return [dict(row) for row in exposures(State(database)).rows()]
+    finally:
+        database.close()
 
 
 def _figures(scores: Scores, rows: Sequence[Mapping[str, Any]], truth: Truth) -> dict[str, float]:
