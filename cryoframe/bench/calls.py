@@ -70,6 +70,8 @@ class Workbench:
     seed: int = 1
     keep: bool = False
     tell: Callable[[str], None] = lambda _: None
+    #: Drawings for the page: caption and HTML.
+    figures: list[tuple[str, str]] = field(default_factory=list)
     _specimens: dict[tuple[str, float, str], Specimen] = field(default_factory=dict)
     _executor: Processes = field(default_factory=Processes)
     _warm: set[Offer] = field(default_factory=set)

@@ -8,7 +8,7 @@ from html import escape
 from cryoframe.bench.preprocessing import Done
 from cryoframe.bench.rows import COLUMNS, Row
 from cryoframe.view.report import STYLE
-from cryoframe.view.sections import facts, table_of
+from cryoframe.view.sections import facts, figure, table_of
 
 _MORE = """
 .bars{max-width:760px}.bars text{font-size:12px}.here{fill:#2a78d6}.peer{fill:#b9b6ae}
@@ -30,6 +30,8 @@ def page(done: Done, title: str) -> str:
     for part in dict.fromkeys(row.part for row in done.rows):
         rows = [row for row in done.rows if row.part == part]
         body.append(f"<h2>{escape(part)}</h2>" + _table(rows))
+        if part == "picking":
+            body += [figure(drawing, caption) for caption, drawing in done.figures]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     head += f"<style>{STYLE}{_MORE}</style>"
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(body)}</body></html>"

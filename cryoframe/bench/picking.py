@@ -19,6 +19,7 @@ from cryoframe.compare.inputs import Bound, Given
 from cryoframe.compare.pick_ranking import Picked, PickQuality, pick_quality
 from cryoframe.data.twin import Specimen
 from cryoframe.formats import mrc
+from cryoframe.view import plots
 
 HOOK, OURS = "pick_particles", ("blob", "template")
 #: The peers, and how they were tuned.
@@ -116,6 +117,7 @@ def _blob(bench: Workbench, kind: Kind, fields: Sequence[PickField], folder: Pat
     ranked = bench.ours(HOOK, "blob", items, params | LOOSE)
     shipped = bench.ours(HOOK, "blob", items, params)
     bench.tell(f"blob on {kind.name}")
+    _draw(bench, kind, fields[0], shipped[0])
     mine = Side(
         _judged(ranked, fields, kind),
         *_spent(shipped),
@@ -127,6 +129,17 @@ def _blob(bench: Workbench, kind: Kind, fields: Sequence[PickField], folder: Pat
         failed = "; ".join(filter(None, (failed, said)))
     what = _what("blob", kind, bench.sizes)
     return failure("picking", what, failed) + _rows(mine, peer, what, LOG)
+
+
+def _draw(bench: Workbench, kind: Kind, field: PickField, answer: Attempted) -> None:
+    """Draw a field with the picks on it."""
+    if answer.product is None:
+        return
+    x_px, y_px = (answer.load().floats(name) / PIXEL_A for name in ("x_A", "y_A"))
+    image, _ = mrc.read_image(field.path)
+    drawn = plots.marked_image(image, x_px, y_px, radius_px=0.5 * kind.diameter_A / PIXEL_A, pixel_size_A=PIXEL_A)
+    defocus_um = field.ctf.defocus_v_A / 1e4
+    bench.figures.append((f"{kind.name} at {defocus_um:.1f} µm: {len(x_px)} picks of blob as shipped", drawn))
 
 
 def _best_log(fields: Sequence[PickField], folder: Path, kind: Kind) -> tuple[Side | None, str]:

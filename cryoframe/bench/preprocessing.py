@@ -26,6 +26,8 @@ class Done:
 
     facts: dict[str, str]
     rows: tuple[Row, ...]
+    #: Drawings: caption and HTML.
+    figures: tuple[tuple[str, str], ...] = ()
 
     @property
     def failed(self) -> list[Row]:
@@ -123,7 +125,7 @@ def run(
         bench.close()
     if keep:
         facts["data"] = str(scratch)
-    return Done(facts, tuple(rows))
+    return Done(facts, tuple(rows), tuple(bench.figures))
 
 
 def _part(part: str, bench: Workbench) -> list[Row]:

@@ -55,7 +55,9 @@ def test_without_relion__every_part_has_rows_and_says_that_peers_were_skipped(
     assert {row["part"] for row in costs} == {"motion", "ctf", "picking"}
     assert all(row["here"][0]["median"] > 0 for row in costs)
     assert "| what | quantity |" in (out / "bench.md").read_text(encoding="utf-8")
-    assert (out / "bench.html").read_text(encoding="utf-8").endswith("</html>")
+    page = (out / "bench.html").read_text(encoding="utf-8")
+    assert page.endswith("</html>")
+    assert page.count("<figcaption>") == 1
     # Nothing of what was made is left lying.
     assert {path.name for path in out.iterdir()} == {"bench.json", "bench.md", "bench.html"}
 
