@@ -167,27 +167,27 @@ def _plan(images: PolarImages, params: Params, r_last: float) -> _Plan:
 
 
 def _search(images: PolarImages, plan: _Plan, rng: np.random.Generator, ctx: StageContext) -> ab_initio.Model:
-    """Follow the start that explains the images best to the end."""
+    """Follow the start that explains the images best to the end; of a symmetric particle, one whose map shows it."""
     params = plan.params
     total = params.n_starts * plan.n_trial + params.n_steps - plan.n_trial
-    best = _best_start(images, plan, rng, ctx, total)
-    for number in range(plan.n_trial, params.n_steps):
-        done = total - params.n_steps + number
-        if plan.n_free and number == plan.n_free:
-            ctx.report(done, total, f"axes of {params.symmetry}")
-            best = _on_axes(images, best, plan, ctx)
-        ctx.report(done, total, f"{_spacing_A(images, plan, number):.0f} Å")
-        best = _advance(images, best, plan, number, rng)
+    starts = _starts(images, plan, rng, ctx, total)
+    model, first = starts[0], plan.n_trial
+    if plan.n_free:
+        model, first = _with_axes(images, starts, plan, rng, ctx=ctx, total=total), plan.n_free
+    for number in range(first, params.n_steps):
+        ctx.report(total - params.n_steps + number, total, f"{_spacing_A(images, plan, number):.0f} Å")
+        model = _advance(images, model, plan, number, rng)
     ctx.report(total, total, "")
-    return best
+    return model
 
 
-def _best_start(
+def _starts(
     images: PolarImages, plan: _Plan, rng: np.random.Generator, ctx: StageContext, total: int
-) -> ab_initio.Model:
+) -> list[ab_initio.Model]:
+    """Random starts after their trial, the one that explains the images best first."""
     params, m = plan.params, len(images.images)
     judged_by = np.sort(rng.choice(m, min(m, 200), replace=False))
-    best, told = None, []
+    models, told = [], []
     for start in range(params.n_starts):
         model = ab_initio.start(
             images,
@@ -198,36 +198,54 @@ def _best_start(
             rng=rng,
         )
         for number in range(plan.n_trial):
-            spacing_A = _spacing_A(images, plan, number)
-            ctx.report(
-                start * plan.n_trial + number, total, f"start {start + 1} of {params.n_starts}, {spacing_A:.0f} Å"
-            )
+            said = f"start {start + 1} of {params.n_starts}, {_spacing_A(images, plan, number):.0f} Å"
+            ctx.report(start * plan.n_trial + number, total, said)
             model = _advance(images, model, plan, number, rng)
         told.append(_judge(images, model, plan, judged_by) if plan.n_trial else 0.0)
-        if best is None or told[-1] > max(told[:-1]):
-            best = model
-    assert best is not None
+        models.append(model)
     if plan.n_trial:
         ctx.log("log-evidence an image of the starts: " + ", ".join(f"{value:.2f}" for value in told))
-    return best
+    return [models[place] for place in np.argsort(-np.array(told), kind="stable")]
 
 
-def _on_axes(images: PolarImages, model: ab_initio.Model, plan: _Plan, ctx: StageContext) -> ab_initio.Model:
-    """Lay the maps on the axes of the group and say how well they have its symmetry."""
-    group = plan.params.symmetry
-    laid, found = ab_initio.laid_on_axes(images, model, group, r_max=plan.r_first)
-    for axes in found:
+def _with_axes(
+    images: PolarImages,
+    starts: list[ab_initio.Model],
+    plan: _Plan,
+    rng: np.random.Generator,
+    *,
+    ctx: StageContext,
+    total: int,
+) -> ab_initio.Model:
+    """Go on without symmetry until a start's map shows the group's axes, and lay it on them; else the nearest to it.
+
+    A map that came out wrong has no symmetry: that one has it, though nothing asked for it, is evidence that it is
+    right.
+    """
+    group, kept, best = plan.params.symmetry, starts[0], None
+    for rank, model in enumerate(starts):
+        for number in range(plan.n_trial, plan.n_free):
+            done = total - plan.params.n_steps + (number if not rank else plan.n_free)
+            ctx.report(done, total, f"{_spacing_A(images, plan, number):.0f} Å")
+            model = _advance(images, model, plan, number, rng)
+        laid, found = ab_initio.laid_on_axes(images, model, group, r_max=plan.r_first)
+        axes = max(found, key=lambda axes: axes.correlation)
         ctx.log(
             f"the map found without symmetry agrees with its {group} copies to {axes.correlation:.2f} (axes laid "
             f"anywhere: {axes.elsewhere:.2f} ± {axes.spread:.2f})"
         )
-        if axes.least < _LEAST_CORRELATION:
-            ctx.log(
-                f"warning: one of the rotations of {group} relates it to itself by {axes.least:.2f} only; the "
-                "particles may not have that symmetry"
-            )
-    ctx.metric("symmetry_correlation_frac", max(axes.correlation for axes in found), "")
-    return laid
+        if best is None or axes.correlation > best.correlation:
+            kept, best = laid, axes
+        if best.least >= _LEAST_CORRELATION:
+            break
+    assert best is not None
+    if best.least < _LEAST_CORRELATION:
+        ctx.log(
+            f"warning: one of the rotations of {group} relates it to itself by {best.least:.2f} only; the particles "
+            "may not have that symmetry"
+        )
+    ctx.metric("symmetry_correlation_frac", best.correlation, "")
+    return kept
 
 
 def _advance(
