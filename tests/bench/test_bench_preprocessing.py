@@ -8,14 +8,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cryoframe.bench import calls, machine, pick_fields, picking, preprocessing, sizes
 from cryoframe.cli import bench
 from cryoframe.cli import main as command_line
+from cryoframe.data.twin import Specimen
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.discovery import scan
 from cryoframe.kernel.plugins import Plugins
+from cryoframe.testing import phantoms
 
 TINY = sizes.Sizes(
     "quick", movie_px=384, movies=((6, 1),), n_ctf=2, ctf_px=512, n_tilted=0, tilted_px=512, n_cost=1, cost_px=640,
@@ -24,13 +27,20 @@ TINY = sizes.Sizes(
 WITHOUT_RELION = "RELION not found: peers skipped"
 
 
+def phantom(name: str, pixel_A: float) -> Specimen:
+    """Lumps in the place of a model, which takes seconds to open; their potential is that of protein in ice."""
+    volume = phantoms.molecule(96, pixel_A)
+    strength = np.float32(5e-4 / np.percentile(volume.data[volume.data > 0.1], 90))
+    return Specimen(name, replace(volume, data=volume.data * strength), mass_kDa=300.0, radius_A=60.0)
+
+
 @pytest.fixture
 def tiny(monkeypatch) -> None:
     """The smallest sizes there are, one specimen, and no warming up: nothing is compared by time here."""
     monkeypatch.setattr(bench, "_warm_up", lambda *_: None)
     monkeypatch.setattr(sizes, "sizes_named", lambda _: TINY)
-    small = (replace(pick_fields.KINDS[0], concentration_mg_mL=20.0),)
-    monkeypatch.setattr(picking, "KINDS", small)
+    monkeypatch.setattr(picking, "KINDS", pick_fields.KINDS[:1])
+    monkeypatch.setattr(calls.Workbench, "specimen", lambda _, name, pixel_A, **__: phantom(name, pixel_A))
 
 
 @pytest.fixture
