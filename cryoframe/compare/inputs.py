@@ -192,7 +192,7 @@ class _Binder:
     def _ref(self, wanted: Input, file: _File, item_id: str) -> InputRef:
         kind = wanted.kind.__name__
         if file.product is not None:
-            part = fields_giving(products.kind_of(file.product), kind)
+            part = fields_giving(products.kind_of(file.product), kind, to=self.spec.hook)
             if not part:
                 raise ConfigError(f"'{file.path}' is a {products.kind_of(file.product)}", expected=f"a {kind}")
             return InputRef(wanted.name, kind, (str(file.product.absolute()),), part[0], many=wanted.many)

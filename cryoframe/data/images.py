@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from cryoframe.data.motion import MotionMetadata
 from cryoframe.data.optics import GainReference, Optics
@@ -131,12 +132,21 @@ class CorrectedMicrograph:
     implementation does not say.
     """
 
+    #: Which part a stage is given that is not given `micrograph`: weighing by dose takes rings, and their fading, away.
+    PARTS: ClassVar[Mapping[str, str]] = MappingProxyType({"estimate_ctf": "plain"})
+
     micrograph: Micrograph
     motion: MotionTable
     unweighted: Micrograph | None = None
     even: Micrograph | None = None
     odd: Micrograph | None = None
     first: Micrograph | None = None
+
+    @property
+    def plain(self) -> Micrograph:
+        """The sum of all frames that is not dose-weighted, where there is one."""
+        return self.unweighted or self.micrograph
+
     metadata: MotionMetadata | None = None
 
 

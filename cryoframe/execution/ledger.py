@@ -13,6 +13,7 @@ from cryoframe.data.optics import Optics
 from cryoframe.execution.executor import IDENTITY, InputRef, RawFile
 from cryoframe.kernel.config import ASSUMED, RunConfig
 from cryoframe.kernel.plan import INPUT_KINDS, Node, Plan, Source
+from cryoframe.kernel.wiring import special_part
 from cryoframe.records.state import Item, State, Task
 from cryoframe.records.store import PRODUCT, Store
 
@@ -273,9 +274,20 @@ class Ledger:
             "inputs": digests,
             "seed": self.config.seed,
         }
+        if parts := self._special_parts(node):  # the digest of a product does not tell which part of it is meant
+            facts["parts"] = parts
         if said["files"]:  # a file parameter counts by its content, not by where it lies
             facts["params"] = {name: value for name, value in said["params"].items() if name not in said["files"]}
         return digest_facts(facts)
+
+    def _special_parts(self, node: Node) -> dict[str, str]:
+        """Return the arguments that are given another part of a product than other stages are."""
+        found: dict[str, str] = {}
+        for name, source in node.wires.items():
+            if source.field and not source.origin.startswith("input:"):
+                special = special_part(self.plan.node(source.origin).spec.produces, node.spec.hook)
+                found |= {name: special} if special == source.field else {}
+        return found
 
 
 def _counted(task: Task) -> int:

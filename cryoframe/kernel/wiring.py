@@ -136,7 +136,7 @@ class Wiring:
         for node in self.earlier:
             found += [
                 _Candidate(Source(node.id, name), node.domain, node)
-                for name in fields_giving(node.spec.produces.__name__, kind)
+                for name in fields_giving(node.spec.produces.__name__, kind, to=self.spec.hook)
             ]
         per_item = self.spec.over != "set"
         return [
@@ -222,14 +222,24 @@ class Wiring:
             yield f"its reference mixes both half-sets ({reference}); it low-passes it to where it cannot bind them"
 
 
-def fields_giving(produced: str, kind: str) -> tuple[str, ...]:
-    """How a product provides a kind: ``""`` for itself, else the field that holds one (its first)."""
+def fields_giving(produced: str, kind: str, *, to: str = "") -> tuple[str, ...]:
+    """How a product provides a kind: ``""`` for itself, else the field that holds one (its first).
+
+    A product may say in ``PARTS`` that the stage hook `to` is given another part of it.
+    """
     if produced == kind:
         return ("",)
     cls = next((cls for cls in PRODUCTS if cls.__name__ == produced), None)
     if cls is None or produced == "HalfMaps" or not dataclasses.is_dataclass(cls):
         return ()
-    return tuple(item.name for item in dataclasses.fields(cls) if str(item.type) == kind)[:1]
+    found = tuple(item.name for item in dataclasses.fields(cls) if str(item.type) == kind)[:1]
+    return (special,) if found and (special := special_part(cls, to)) else found
+
+
+def special_part(cls: type, hook: str) -> str:
+    """Return the part of a product that a stage hook is given instead of the usual one, or nothing."""
+    parts: Mapping[str, str] = getattr(cls, "PARTS", {})
+    return parts.get(hook, "")
 
 
 def _feeds(node: Node, later: Node, nodes: tuple[Node, ...]) -> bool:

@@ -49,7 +49,7 @@ def test_the_whole_line__wires_itself() -> None:
     wires = {node.id: {name: str(source) for name, source in node.wires.items()} for node in made.nodes}
     assert wires == {
         "correct_motion": {"movie": "input:movies"},
-        "estimate_ctf": {"micrograph": "correct_motion.micrograph"},
+        "estimate_ctf": {"micrograph": "correct_motion.plain"},
         "pick_particles": {"micrograph": "correct_motion.micrograph", "ctf": "estimate_ctf"},
         "extract_particles": {
             "micrograph": "correct_motion.micrograph",
