@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cryoframe.bench import movies
 from cryoframe.bench.calls import MOTIONCORR, NOT_FOUND, Workbench
 from cryoframe.bench.movies import BANDS_A, OPTICS, PIXEL_A, Filmed
-from cryoframe.bench.rows import Row, Summary, failure
+from cryoframe.bench.rows import Row, Summary, counted, failure
 from cryoframe.bench.sizes import Sizes
 from cryoframe.compare.bench import Attempted
 from cryoframe.compare.inputs import Given
@@ -71,7 +71,8 @@ def run(bench: Workbench) -> list[Row]:
             bench.done_with(folder)
             number += 1
         driven = "real tracks" if bench.tracks else "drawn motion"
-        rows += rows_of(found, f"{n_frames} × {edge}² LZW, {driven}", n_frames * two_ffts_s)
+        what = f"{counted(n_movies, 'movie')} of {n_frames} × {edge}² LZW, {driven}"
+        rows += rows_of(found, what, n_frames * two_ffts_s)
     return rows
 
 
