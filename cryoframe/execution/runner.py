@@ -96,10 +96,9 @@ class Runner:
         crash_point("runner.queued")
 
     def admit(self, item: Item) -> None:
-        """Take in an item that arrived or changed."""
+        """Take in an item that arrived or changed; what is due for it is said with the next step."""
         self.ledger.add(item)
         self._consider_unit(item.item_id)
-        self._flush()
 
     def step(self, timeout_s: float = POLL_S) -> bool:
         """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""

@@ -34,7 +34,7 @@ def walk(raw: bytes, path: str, closed: Closed) -> None:
     Incomplete
         The text ends before its root element does.
     Corrupt
-        Not well-formed; line and column are named.
+        Not well-formed, line and column are named; or of an encoding that nobody knows.
     Refused
         Larger than 16 MiB, deeper than 200 elements, or with a document type or entity declaration.
     """
@@ -78,6 +78,8 @@ def walk(raw: bytes, path: str, closed: Closed) -> None:
         raise kind(
             f"XML: {expat.ErrorString(error.code)}", path=path, where=where, expected="well-formed XML", remedy=remedy
         ) from error
+    except (LookupError, ValueError) as error:  # the parser asks for a codec by the name that the file declares
+        raise Corrupt(f"XML in an encoding of no use ({error})", path=path, expected="UTF-8 or UTF-16") from error
 
 
 def read_items(raw: bytes, path: str) -> dict[str, str]:

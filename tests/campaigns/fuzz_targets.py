@@ -248,7 +248,7 @@ TARGETS = (
     Target("gain", ".tif", _gain, _gains),
     Target("star", ".star", _star, lambda folder: [_STAR, _MOTION, *_shared("star/**/*.star", 4)]),
     Target("particles", ".star", _particles, lambda folder: [_STAR], (*FILE, "SchemaError")),
-    Target("motion", ".star", _motion, lambda folder: [_MOTION]),
+    Target("motion", ".star", _motion, lambda folder: [_MOTION], (*FILE, "SchemaError")),
     Target("mdoc", ".mdoc", _mdoc, lambda folder: [_MDOC, *_shared("mdoc/**/*.mdoc", 4)]),
     Target("epu", ".xml", _epu, lambda folder: [_XML, *_shared("epu/**/*.xml", 4)]),
     Target("table", ".arrow", _table, _tables, (*FILE, "SchemaError")),

@@ -49,7 +49,7 @@ class Scenario:
 
     name: str
     folder: Path
-    body: str = ""
+    attempt_s: float = ATTEMPT_S
     n_items: int = N_ITEMS
     settings: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Scenario:
         lines = ["jobs_most = 2", "cores = 3", "memory_MB = 500", "lost_s = 15.0", "keep_s = 300.0", *self.settings]
         given = {
             "stages": ["ctf", "pick"],
-            "body": {"ctf": f"{mark}; time.sleep({ATTEMPT_S}){self.body}"},
+            "body": {"ctf": f"{mark}; time.sleep({self.attempt_s})"},
             "n_micrographs": self.n_items,
             "workers": 6,
             "products": "shared",
@@ -185,6 +185,12 @@ def kill_head_early(scenario: Scenario) -> None:
     scenario.begin()
 
 
+def kill_keeper(scenario: Scenario) -> None:
+    """C3: the scheduler and who asks for jobs die at once; the jobs are orphans and their work is lost."""
+    scenario.wait_started(2)
+    os.kill(int(json.loads((scenario.folder / "shared/dask/keeper.json").read_text())["pid"]), signal.SIGKILL)
+
+
 def fakes(folder: Path, **scripts: str) -> dict[str, str]:
     """Return an environment in which these commands are scripts."""
     folder.mkdir(parents=True)
@@ -240,7 +246,7 @@ class Trial:
     settings: tuple[str, ...] = ()
     n_items: int = N_ITEMS
     fakes: tuple[tuple[str, str], ...] = ()
-    body: str = ""
+    attempt_s: float = ATTEMPT_S
 
 
 LOSES_ANSWER = 'real=$(PATH=/usr/bin:/usr/sbin which sbatch); "$real" "$@" >/dev/null; sleep 3; exit 1'
@@ -254,7 +260,8 @@ TRIALS = (
     Trial("C3", "every process of the jobs killed", kill_workers),
     Trial("C3", "running jobs requeued", requeue),
     Trial("C3", "preempted: SIGTERM, then SIGKILL", preempt),
-    Trial("C3", "time limit of a minute reached", nothing, settings=("walltime_s = 60.0",), n_items=18, body="*5"),
+    Trial("C3", "time limit of a minute reached", nothing, settings=("walltime_s = 60.0",), n_items=24, attempt_s=15.0),
+    Trial("C3", "scheduler and keeper of jobs killed", kill_keeper),
     Trial("C4", "head killed while jobs end, then started", kill_head),
     Trial("C4", "head killed and started while jobs work", kill_head_early),
 )  # fmt: skip
@@ -266,7 +273,7 @@ def run(folder: Path, trials: Sequence[Trial]) -> Iterator[tuple[str, list[str]]
     for number, trial in enumerate(trials):
         environment = fakes(folder / f"fakes{number}", **dict(trial.fakes)) if trial.fakes else {}
         scenario = Scenario(
-            trial.what, folder / f"run{number}", trial.body, trial.n_items, trial.settings, environment=environment
+            trial.what, folder / f"run{number}", trial.attempt_s, trial.n_items, trial.settings, environment=environment
         )
         scenario.begin()
         trial.act(scenario)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from run_world import World, names
+from run_world import World, digests, names
+
+from cryoframe.errors import ContractError
+from cryoframe.execution.attempts import require_whole
+from cryoframe.records.events import StageQueued, StageStarted
 
 pytestmark = pytest.mark.usefixtures("no_discovery")
 
@@ -161,3 +165,32 @@ def test_a_nearly_full_disk__pauses_the_run_and_room_resumes_it(
         runner.run_until_idle()
         assert names(run).count("RunPaused") == names(run).count("RunResumed") == 1
         assert run.state.task_counts()["pick"] == {"done": 3}
+
+
+def test_an_attempt_cut_short_by_the_end_of_the_runner__does_not_count(tmp_path: Path) -> None:
+    world = World(tmp_path, n_micrographs=1, stages=("ctf",), body={"ctf": "raise ValueError('odd')"})
+    with world.open() as run:
+        run.admit_inputs()
+        run.runner().look()
+        key = next(event.key for event in run.journal.replay() if isinstance(event, StageQueued))
+        run.bus.publish(StageStarted, stage_id="ctf", item_id="m0.mrc", key=key, attempt=1, worker="w", device="cpu")
+    with world.open() as run:
+        run.execute()
+        assert names(run).count("StageFailed") == 3, "as many as if it had never begun"
+
+
+def test_a_product_that_is_not_as_its_attempt_left_it__is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12")
+    require_whole(tmp_path, {"a": 2})
+    for files in ({"a": 3}, {"a": 2, "b": 1}):
+        with pytest.raises(ContractError, match="missing or changed"):
+            require_whole(tmp_path, files)
+
+
+def test_another_seed__is_another_result_and_not_the_one_there(tmp_path: Path) -> None:
+    found = []
+    for seed in (7, 8, 7):
+        with World(tmp_path, n_micrographs=1, stages=("ctf",), seed=seed).open() as run:
+            run.execute()
+            found.append(digests(run))
+    assert found[0] == found[2] != found[1]

@@ -238,3 +238,10 @@ def test_pipes__never_block_a_hook(tmp_path: Path) -> None:
     for hook in (mdoc.read_metadata, epu.read_metadata):
         with pytest.raises(Refused):
             hook(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("encoding", ["uvf-8", "u-8", "shift_jis", "zip", "idna", "undefined"])
+def test_xml_of_an_unknown_or_absurd_encoding__is_corrupt(encoding: str) -> None:
+    raw = f'<?xml version="1.0" encoding="{encoding}"?><MicroscopeImage><a>\x80</a></MicroscopeImage>'.encode("latin-1")
+    with pytest.raises(Corrupt):
+        parse_epu(raw)
