@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from cryoframe import Micrograph, MicrographVerdict, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import spectrum
 from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.micrograph_quality import Evidence, examine
+from cryoframe.numerics.motion_sum import binned
+
+#: Structure is told from grain at pixels of about this size; at finer ones grain is most of any micrograph's spectrum.
+_STRUCTURE_A, _LEAST_PX = 5.0, 64
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Params:
     most_bragg_ratio: float = (
         8.0  #: a brighter spot in a ring of the spectrum makes it crystalline [median of the ring]
     )
-    least_structure_frac: float = 0.02  #: less structure than this makes it empty
+    least_structure_frac: float = 0.02  #: less structure than this, at pixels of about 5 Å, makes it empty
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -48,6 +54,7 @@ def clean_micrograph(micrograph: Micrograph, params: Params, ctx: StageContext) 
         )
     ctx.report(0, 1, "texture")
     evidence, usable = examine(micrograph.data, tile_px=tile_px, n_sigma=params.odd_sd)
+    evidence = evidence._replace(structure_frac=_structure_frac(micrograph, evidence))
     verdict = _verdict(evidence, params)
     ctx.metric("usable_frac", evidence.usable_frac)
     ctx.report(1, 1, f"{verdict}, {evidence.usable_frac:.0%} usable")
@@ -62,6 +69,15 @@ def clean_micrograph(micrograph: Micrograph, params: Params, ctx: StageContext) 
         bragg_ratio=evidence.bragg_ratio,
         stripe_ratio=evidence.stripe_ratio,
     )
+
+
+def _structure_frac(micrograph: Micrograph, evidence: Evidence) -> float:
+    """Share of structure at the pixel it is judged at, where the micrograph is finer and large enough."""
+    factor = min(int(_STRUCTURE_A / micrograph.pixel_size_A + 1e-6), min(micrograph.shape_px) // _LEAST_PX)
+    if factor < 2:
+        return evidence.structure_frac
+    coarse = binned(np.asarray(micrograph.data, dtype=np.float32), np.ones((1, 1), dtype=np.float32), factor)
+    return examine(coarse, tile_px=2)[0].structure_frac
 
 
 def _verdict(evidence: Evidence, params: Params) -> str:

@@ -29,6 +29,17 @@ def test_verdicts(tmp_path):
     assert judged(dirty, tmp_path, least_usable_frac=0.8).verdict == "contaminated"
 
 
+def test_structure__is_judged_alike_at_fine_pixels_and_coarse_ones(tmp_path):
+    y, x = np.indices((2400, 2400))
+    grain = 3.0 * np.random.default_rng(2).standard_normal((2400, 2400))
+    particles = grain + 0.5 * np.sin(x / 33.0) * np.sin(y / 33.0)
+    fine = judged(particles, tmp_path, pixel_A=1.0)
+    coarse = judged(particles.reshape(480, 5, 480, 5).mean(axis=(1, 3)), tmp_path, pixel_A=5.0)
+    assert fine.verdict == coarse.verdict == "good"
+    assert fine.structure_frac == pytest.approx(coarse.structure_frac, rel=0.05)
+    assert judged(grain, tmp_path, pixel_A=1.0).verdict == "empty"
+
+
 def test_real_contamination__is_marked_more_than_the_rest(shared_data, tmp_path, figure):
     folder = shared_data / "micrographs" / "contamination"
     data, _ = mrc.read_image(folder / "mics_Ucsf_stack_1142_DW.mrc")
