@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 
 from cryoframe import Mask, ParticleStack, ParticleTable, Volume
 from cryoframe.errors import HalfSetError, InvalidInput
+from cryoframe.numerics.refine_images import give_back
 
 Array = npt.NDArray[Any]
 
@@ -16,6 +19,7 @@ Array = npt.NDArray[Any]
 FEWEST = 10
 #: Picks nearer to each other than this share of the particle's diameter are one particle.
 _SAME_FRAC = 0.1
+_AT_ONCE = 64
 
 
 def check_inputs(stack: ParticleStack, reference: Volume, mask: Mask | None) -> None:
@@ -48,21 +52,48 @@ def _check_mask(mask: Mask, n: int) -> None:
         raise InvalidInput("the mask is empty", expected="voxels above 0.5", remedy="Make it anew with make_mask.")
 
 
-def check_halves(stack: ParticleStack, diameter_A: float) -> None:
+def in_order(stack: ParticleStack, on_block: Callable[[], None]) -> tuple[Array, list[int], Array]:
+    """Read all images once, some at a time.
+
+    Returns
+    -------
+    Rows of the particles whose images are finite, in the order of their identities; the others' identities; and a
+    digest of each image.
+    """
+    m = len(stack.images)
+    finite, digests = np.zeros(m, dtype=bool), np.zeros(m, dtype=np.int64)
+    for start in range(0, m, _AT_ONCE):
+        block = np.array(stack.images[start : start + _AT_ONCE], dtype=np.float32)
+        finite[start : start + len(block)] = np.isfinite(block).all(axis=(1, 2))
+        for place, image in enumerate(block, start):
+            digests[place] = int.from_bytes(
+                hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "little", signed=True
+            )
+        give_back(stack.images)
+        on_block()
+    identity = np.asarray(stack.particles.column("particle_id"))
+    rows = np.argsort(identity, kind="stable")
+    return rows[finite[rows]], identity[~finite].tolist(), digests
+
+
+def check_halves(table: ParticleTable, digests: Array, diameter_A: float) -> None:
     """Refuse a particle that is in both half-sets: their maps would then agree on its noise.
+
+    Parameters
+    ----------
+    digests
+        One of each particle's image, from :func:`in_order`.
 
     Raises
     ------
     HalfSetError
         Where an identity, an image, or a place on a micrograph is in both.
     """
-    table = stack.particles
     half = np.asarray(table.column("half"))
     identity = np.asarray(table.column("particle_id"))
     shared = np.intersect1d(identity[half == 1], identity[half == 2])
     if shared.size:
         _refuse(shared.size, "have one identity")
-    digests = np.array([hash(np.ascontiguousarray(image).tobytes()) for image in stack.images], dtype=np.int64)
     same = np.intersect1d(digests[half == 1], digests[half == 2])
     if same.size:
         _refuse(same.size, "have the same image")

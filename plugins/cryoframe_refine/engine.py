@@ -1,11 +1,14 @@
-"""Refinement by projection matching of two half-sets that share only what their regulariser tells them of each other.
+"""Refinement of two half-sets that share only what their regulariser tells them of each other.
 
-How maps are regularised between iterations is a strategy; everything else is the same for all refiners.
+First iterations search all orientations by angular series (`refine_whole`), later ones stay near the poses that hold
+the posterior (`refine_near`). How maps are regularised between iterations is a strategy; all else is the same for all
+refiners.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -15,16 +18,28 @@ import numpy.typing as npt
 
 from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume
 from cryoframe.errors import InvalidInput
-from cryoframe.numerics import ctf, filters, fsc, masks, reconstruction
+from cryoframe.numerics import ctf, filters, fsc, masks, polar_images, reconstruction
+from cryoframe.numerics.insertion import Accumulator
+from cryoframe.numerics.refine_images import ImageSet
+from cryoframe.numerics.refine_whole import Lattice, Spectra
 from cryoframe.numerics.symmetry import reduce_pose_error, rotation_matrices
-from cryoframe_refine.admission import check_halves, check_inputs
-from cryoframe_refine.half import Geometry, Half, search, update
-from cryoframe_refine.plan import make_plan
+from cryoframe_refine import halfset
+from cryoframe_refine.admission import check_halves, check_inputs, in_order
+from cryoframe_refine.checkpoint import Checkpoint, open_checkpoint
+from cryoframe_refine.half import Geometry
+from cryoframe_refine.halfset import HalfSet, resized
+from cryoframe_refine.plan import limit_of, make_plan
 from cryoframe_refine.products import Row, assemble, fsc_table
 from cryoframe_refine.regularisation import Regulariser
 
 F32 = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
+
+_CTF = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
+#: A micrograph with this many particles in a half-set has a noise spectrum of its own; else its optics group has.
+_OWN_NOISE = 100
+# Maps are summed this much finer than images are scored, so that resolution can grow.
+_FINER = 1.6
 
 
 class Extent(Protocol):
@@ -71,12 +86,42 @@ class Settings(Extent, Protocol):
 _BOUND_FRAC = 0.75
 
 
-@dataclass
-class _Progress:
-    """Resolution and poses from iteration to iteration."""
+@dataclass(frozen=True)
+class _Call:
+    """What stays the same during a refinement."""
 
-    resolution_A: float
-    rows: list[Row]
+    geometry: Geometry
+    params: Settings
+    ctx: StageContext
+    regulariser: Regulariser
+    diameter_A: float
+    total: int
+
+    @property
+    def nyquist_A(self) -> float:
+        """Finest spacing that is scored."""
+        return 2.15 * self.geometry.pixel_size_A
+
+    def scored_A(self, iteration: int, resolution_A: float) -> float:
+        """Finest spacing that a search over all orientations scores: what its step can tell, and the map holds."""
+        start = self.params.initial_low_pass_A
+        coarse = limit_of(self.params.coarse_step_deg, self.diameter_A)
+        wanted = start if not iteration else min(start, max(resolution_A, coarse))
+        # At least four rings: fewer tell no orientation.
+        return max(min(wanted, self.geometry.box_px * self.geometry.pixel_size_A / 4.0), self.nyquist_A)
+
+    def lattice(self, iteration: int, resolution_A: float, sigma_px: float, *, all_seen: bool) -> Lattice:
+        """What a search over all orientations looks at."""
+        scored_A = self.scored_A(iteration, resolution_A)
+        step_deg = max(self.params.coarse_step_deg, float(np.degrees(scored_A / self.diameter_A)))
+        shift_step_px = max(1.0, scored_A / 4.0 / self.geometry.pixel_size_A)
+        reach_px = self.geometry.offset_range_px
+        if iteration:
+            reach_px = min(reach_px, 1.5 * shift_step_px if all_seen else 3.0 * sigma_px)
+        r_score = self.geometry.ring(scored_A)
+        return Lattice(
+            r_score, min(_FINER * r_score + 2.0, self.geometry.box_px / 2 - 2.0), step_deg, reach_px, shift_step_px
+        )
 
 
 def refine(
@@ -89,61 +134,159 @@ def refine(
     regulariser: Regulariser,
 ) -> Refinement:
     """Refine poses and map of two half-sets that never see each other's images."""
-    given = stack.particles
+    started = time.process_time()
     check_inputs(stack, reference, mask)
-    stack, not_finite = stack.finite_by_identity()
-    if not_finite:
-        ctx.drop(not_finite, "its image holds values that are not finite numbers")
     geometry = geometry_of(stack, reference, mask, params)
     diameter_A = params.particle_diameter_A or 0.85 * geometry.box_px * geometry.pixel_size_A
-    check_halves(stack, diameter_A)
-    halves = _halves(stack, reference, geometry, params)
-    progress = _Progress(params.initial_low_pass_A, [])
-    total = params.n_iterations * sum(len(half.images) for half in halves)
-    done, started = 0, time.process_time()
-    for iteration in range(params.n_iterations):
-        plan = make_plan(
-            whole=iteration < params.n_whole,
-            coarse_step_deg=params.coarse_step_deg,
-            diameter_A=diameter_A,
-            resolution_A=max(0.85 * progress.resolution_A, 2.15 * geometry.pixel_size_A),
-        )
-        found, sums = [], []
-        for half in halves:
-            message = f"iteration {iteration + 1}, {progress.resolution_A:.1f} Å"
-            new, part = search(half, geometry, plan, partial(_report, ctx, done, total, message))
-            found.append(new)
-            sums.append(part)
-            done += len(half.images)
-            ctx.report(done, total, message)
-        angle, shift = _change(halves, found, geometry)
-        first, second = (reconstruction.solve(part, wiener=0.1) for part in sums)
-        curve = fsc.fsc_curve(first, second, pixel_size_A=geometry.pixel_size_A, mask=geometry.volume_mask)
-        resolution_A = fsc.resolution_at(curve.frequency_1_A, curve.fsc, 0.143).resolution_A
-        maps = regulariser.half_maps(sums, (first, second), curve.fsc, geometry)
-        halves = [update(half, geometry, volume) for half, volume in zip(found, maps, strict=True)]
-        progress.rows.append((iteration + 1, resolution_A, angle, shift))
-        ctx.log(f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å")
-        settled = iteration >= params.n_whole and angle < params.stop_angle_deg
-        improved = resolution_A < 0.98 * progress.resolution_A
-        progress.resolution_A = min(resolution_A, progress.resolution_A)
-        if settled and not improved:
-            break
-    ctx.report(total, total, f"{progress.resolution_A:.1f} Å")
-    table = fsc_table(first, second, geometry)
-    both = regulariser.full_map(sums, (first, second), table.floats("fsc_masked"), geometry)
-    result = assemble(
-        stack,
-        halves,
-        (both, first, second),
-        table=table,
-        geometry=geometry,
-        rows=progress.rows,
-        provenance=reference.provenance,
-    )
+    order, not_finite, digests = in_order(stack, lambda: ctx.report(0, 1, "reading particles"))
+    if not_finite:
+        ctx.drop(not_finite, "its image holds values that are not finite numbers")
+    particles = stack.particles.select(order)
+    check_halves(particles, digests[order], diameter_A)
+    sets = _image_sets(replace(stack, particles=particles), order, geometry)
+    call = _Call(geometry, params, ctx, regulariser, diameter_A, params.n_iterations * sum(map(len, sets)))
+    checkpoint = open_checkpoint(ctx, stack, reference, mask, (params, regulariser))
+    halves = [HalfSet(images, *_blank(images)) for images in sets]
+    kept = checkpoint.load(halves)
+    if kept is None:
+        start = _start(reference, geometry, params)
+        lattice = call.lattice(0, params.initial_low_pass_A, 0.0, all_seen=False)
+        halves = [halfset.begin(images, start, geometry, lattice) for images in sets]
+        rows: list[Row] = []
+    else:
+        halves, rows = kept
+        ctx.log(f"taken up after iteration {len(rows)}")
+    halves, rows = _iterate(halves, rows, call, checkpoint)
+    result = _finish(halves, rows, call, replace(stack, particles=particles), reference.provenance)
     _tell(result, ctx, params.initial_low_pass_A)
     ctx.metric("cpu_s", time.process_time() - started, "s")
-    return replace(result, particles=result.particles.ordered_like(given))
+    return replace(result, particles=result.particles.ordered_like(stack.particles))
+
+
+def _blank(images: ImageSet) -> tuple[F32, Spectra]:
+    nothing = np.zeros((2, 2, 2), np.float32)
+    return nothing, Spectra(np.ones((images.n_groups, 1)), np.ones(len(images)), 1.0)
+
+
+def _iterate(
+    halves: list[HalfSet], rows: list[Row], call: _Call, checkpoint: Checkpoint
+) -> tuple[list[HalfSet], list[Row]]:
+    """Iterate from the rows there are to the end."""
+    params, ctx = call.params, call.ctx
+    best_A = [params.initial_low_pass_A, *(row[1] for row in rows)]
+    for iteration in range(len(rows), params.n_iterations):
+        before_A = min(best_A)
+        if rows and _settled(rows, best_A, params):
+            break
+        found, sums, r_sum = _search(halves, iteration, before_A, call)
+        angle, shift = _change(halves, found, call.geometry)
+        halves, resolution_A = _maximise(found, sums, call, r_sum=r_sum, measure=iteration >= params.n_whole)
+        rows = [*rows, (iteration + 1, resolution_A, angle, shift)]
+        best_A.append(resolution_A)
+        checkpoint.save(halves, rows)
+        ctx.log(f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å")
+    ctx.report(call.total, call.total, f"{min(best_A):.1f} Å")
+    return halves, rows
+
+
+def _settled(rows: list[Row], best_A: list[float], params: Settings) -> bool:
+    """Poses and resolution stand still."""
+    return (
+        len(rows) > params.n_whole + 1
+        and rows[-1][2] < params.stop_angle_deg
+        and rows[-1][1] >= 0.98 * min(best_A[:-1])
+    )
+
+
+def _search(
+    halves: list[HalfSet], iteration: int, resolution_A: float, call: _Call
+) -> tuple[list[HalfSet], list[Accumulator], float]:
+    """Poses of both half-sets, each against its own map, the sums of their next maps, and the last ring summed."""
+    found, sums, r_sum = [], [], 0.0
+    done = iteration * sum(len(half.images) for half in halves)
+    message = f"iteration {iteration + 1}, {resolution_A:.1f} Å"
+    call.ctx.report(done, call.total, message)
+    for half in halves:
+        on_block = partial(_report, call, done, message)
+        if iteration < call.params.n_whole:
+            new, part, r_sum = _whole(half, iteration, resolution_A, call, on_block)
+        else:
+            plan = make_plan(
+                whole=iteration == call.params.n_whole,
+                coarse_step_deg=call.params.coarse_step_deg,
+                diameter_A=call.diameter_A,
+                resolution_A=max(0.85 * resolution_A, call.nyquist_A),
+            )
+            new = halfset.search_near(half, call.geometry, plan, on_block=on_block)
+            part = halfset.sums_of(new, call.geometry, side=_side(call, _FINER * call.geometry.ring(resolution_A)))
+            r_sum = 0.5 * part.box_px - 1.0
+        found.append(new)
+        sums.append(part)
+        done += len(half.images)
+    return found, sums, r_sum
+
+
+def _whole(
+    half: HalfSet, iteration: int, resolution_A: float, call: _Call, on_block: partial[None]
+) -> tuple[HalfSet, Accumulator, float]:
+    """Search all orientations: at first of some images, of all in the last such iteration."""
+    m, last = len(half.images), iteration == call.params.n_whole - 1
+    n_first = m if last else min(m, halfset.N_FIRST * (iteration + 1))
+    rows = np.linspace(0, m - 1, n_first).astype(np.int64)
+    seen = half.modes is not None and m <= halfset.N_FIRST
+    lattice = call.lattice(iteration, resolution_A, half.spectra.sigma_px, all_seen=seen)
+    if not seen:
+        half = replace(half, modes=None)
+    found, sums = halfset.search_whole(
+        half, call.geometry, lattice, rows=rows, side=_side(call, lattice.r_sum), on_block=on_block
+    )
+    return found, sums, lattice.r_sum
+
+
+def _side(call: _Call, r_max: float) -> int:
+    """Voxels of a map whose sums end at that ring."""
+    return polar_images.cropped_side(call.geometry.box_px, r_max)
+
+
+def _report(call: _Call, base: int, message: str, n_done: int) -> None:
+    call.ctx.report(base + n_done, call.total, message)
+
+
+def _maximise(
+    found: list[HalfSet], sums: Sequence[Accumulator], call: _Call, *, r_sum: float, measure: bool
+) -> tuple[list[HalfSet], float]:
+    """Maps of both half-sets, regularised by how far they agree."""
+    geometry = call.geometry.at_side(sums[0].box_px)
+    first, second = (reconstruction.solve(part, wiener=0.1) for part in sums)
+    curve = fsc.fsc_curve(first, second, pixel_size_A=geometry.pixel_size_A, mask=geometry.volume_mask)
+    agreed = np.where(np.arange(len(curve.fsc)) <= r_sum, curve.fsc, 0.0)
+    resolution_A = fsc.resolution_at(curve.frequency_1_A, agreed, 0.143).resolution_A
+    maps = call.regulariser.half_maps(sums, (first, second), agreed, geometry)
+    halves = [
+        halfset.update(
+            half,
+            call.geometry,
+            volume,
+            resolution_A=resolution_A,
+            measure=measure,
+            # Early maps are too coarse to tell protein from solvent; local regularisation does so by itself.
+            flatten=measure and call.regulariser.flatten_solvent,
+        )
+        for half, volume in zip(found, maps, strict=True)
+    ]
+    return halves, resolution_A
+
+
+def _finish(halves: list[HalfSet], rows: list[Row], call: _Call, stack: ParticleStack, provenance: str) -> Refinement:
+    """Products of the poses found, to the last shell of the box."""
+    geometry = call.geometry
+    sums = [halfset.sums_of(half, geometry, side=geometry.box_px) for half in halves]
+    first, second = (reconstruction.solve(part, wiener=0.1) for part in sums)
+    table = fsc_table(first, second, geometry)
+    both = call.regulariser.full_map(sums, (first, second), table.floats("fsc_masked"), geometry)
+    return assemble(
+        stack, halves, (both, first, second), table=table, geometry=geometry, rows=rows, provenance=provenance
+    )
 
 
 def _tell(result: Refinement, ctx: StageContext, initial_low_pass_A: float) -> None:
@@ -164,10 +307,6 @@ def _tell(result: Refinement, ctx: StageContext, initial_low_pass_A: float) -> N
         )
 
 
-def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int) -> None:
-    ctx.report(base + n_done, total, message)
-
-
 def geometry_of(stack: ParticleStack, reference: Volume, mask: Mask | None, params: Extent) -> Geometry:
     """Masks, symmetry and sampling of a stack and its settings."""
     n = int(stack.images.shape[-1])
@@ -183,32 +322,57 @@ def geometry_of(stack: ParticleStack, reference: Volume, mask: Mask | None, para
         symmetry=group,
         operators=rotation_matrices(group),
         image_mask=masks.circular_mask(n, inner, edge_px=edge_px),
+        radius_px=radius_px,
         volume_mask=ball if mask is None else ball * mask.data,
         offset_range_px=params.offset_range_A / pixel or 0.2 * n,
     )
 
 
-def _halves(stack: ParticleStack, reference: Volume, geometry: Geometry, params: Settings) -> list[Half]:
-    particles = stack.particles
-    half_of = np.asarray(particles.column("half"))
+def _start(reference: Volume, geometry: Geometry, params: Settings) -> F32:
+    """Return what both half-sets begin with."""
     start = filters.filter_pass(
         np.asarray(reference.data, dtype=np.float32),
         pixel_size_A=geometry.pixel_size_A,
         n_dims=3,
         low_pass_A=params.initial_low_pass_A,
     )
-    start = (start * geometry.volume_mask).astype(np.float32)
-    halves = []
+    side = polar_images.cropped_side(geometry.box_px, _FINER * geometry.ring(params.initial_low_pass_A))
+    return resized((start * geometry.volume_mask).astype(np.float32), side)
+
+
+def _image_sets(stack: ParticleStack, order: npt.NDArray[np.int64], geometry: Geometry) -> list[ImageSet]:
+    """Images of both half-sets; `order` says where in the stack each particle of the table is."""
+    particles = stack.particles
+    half_of = np.asarray(particles.column("half"))
+    optics = polar_images.make_optics(
+        particles.column("optics_group"),
+        {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics},
+        {name: particles.floats(name) for name in _CTF},
+    )
+    edge_px = max(3.0, 0.06 * geometry.box_px)
+    sets = []
     for number in (1, 2):
         rows = np.flatnonzero(half_of == number)
         if not len(rows):
             raise InvalidInput(
                 f"half-set {number} has no particles", expected="particles in half-sets 1 and 2 (column `half`)"
             )
-        images = np.asarray(stack.images[rows], dtype=np.float32)
-        groups = np.asarray(particles.column("optics_group"))[rows].astype(str)
-        halves.append(Half(images, ctfs_of(stack, rows), groups, start))
-    return halves
+        groups = _noise_groups(stack, rows)
+        mine = polar_images.Optics(optics.columns[rows], optics.group[rows], optics.settings)
+        radius_px = min(geometry.radius_px, geometry.box_px / 2 - 1)
+        sets.append(ImageSet(stack.images, order[rows], mine, groups, geometry.pixel_size_A, radius_px, edge_px))
+    return sets
+
+
+def _noise_groups(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Number of each image's noise spectrum: its micrograph's where that has enough images, else its optics group's."""
+    optics_group = np.asarray(stack.particles.column("optics_group"))[rows].astype(str)
+    label = np.char.add("optics ", optics_group)
+    if "micrograph_id" in stack.particles.names:
+        micrograph = np.asarray(stack.particles.column("micrograph_id"))[rows].astype(str)
+        _, place, count = np.unique(micrograph, return_inverse=True, return_counts=True)
+        label = np.where(count[place] >= _OWN_NOISE, np.char.add("micrograph ", micrograph), label)
+    return np.asarray(np.unique(label, return_inverse=True)[1], dtype=np.int64)
 
 
 def ctfs_of(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> F32:
@@ -221,12 +385,12 @@ def ctfs_of(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> F32:
     return ctf.ctf_of_groups(n, stack.pixel_size_A, groups=groups, optics=optics, columns=columns)
 
 
-def _change(before: list[Half], after: list[Half], geometry: Geometry) -> tuple[float, float]:
+def _change(before: list[HalfSet], after: list[HalfSet], geometry: Geometry) -> tuple[float, float]:
     """Median change of orientation [deg] and translation [Å] of all particles."""
     angles, shifts = [], []
     for old, new in zip(before, after, strict=True):
-        if old.poses is None or new.poses is None:
+        if old.modes is None or new.modes is None:
             return 180.0, geometry.offset_range_px * geometry.pixel_size_A
-        angles.append(reduce_pose_error(old.poses.rotations, new.poses.rotations, geometry.symmetry))
-        shifts.append(np.linalg.norm(old.poses.shifts_px - new.poses.shifts_px, axis=1))
+        angles.append(reduce_pose_error(old.modes.rotations[:, 0], new.modes.rotations[:, 0], geometry.symmetry))
+        shifts.append(np.linalg.norm(old.modes.shifts_px[:, 0] - new.modes.shifts_px[:, 0], axis=1))
     return float(np.median(np.concatenate(angles))), float(np.median(np.concatenate(shifts)) * geometry.pixel_size_A)

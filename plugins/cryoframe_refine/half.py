@@ -18,7 +18,7 @@ from cryoframe.numerics import (
     reconstruction,
     residuals,
 )
-from cryoframe.numerics.fourier import fft2_centred
+from cryoframe.numerics.fourier import fft2_centred, fourier_crop
 from cryoframe.numerics.rotations import euler_to_matrix, psi_grid
 from cryoframe.numerics.symmetry import directions_in_asymmetric_unit
 from cryoframe_refine.plan import Plan
@@ -41,11 +41,26 @@ class Geometry:
     image_mask: Array
     volume_mask: Array
     offset_range_px: float
+    radius_px: float
 
     @property
     def mask_frac(self) -> float:
         """Share of an image that its mask leaves: independent samples per transform value."""
         return float((self.image_mask**2).mean())
+
+    def mask_of(self, side: int) -> Array:
+        """The mask of the map `(side, side, side)` on fewer voxels."""
+        if side == self.box_px:
+            return self.volume_mask
+        fewer = fourier_crop(np.asarray(self.volume_mask, dtype=np.float32), (side,) * 3, origin="centre")
+        return np.asarray(np.clip(fewer, 0.0, 1.0), dtype=np.float32)
+
+    def at_side(self, side: int) -> Geometry:
+        """Geometry of maps over the same length on fewer voxels."""
+        if side == self.box_px:
+            return self
+        voxel_A = self.pixel_size_A * self.box_px / side
+        return replace(self, box_px=side, pixel_size_A=voxel_A, volume_mask=self.mask_of(side))
 
     def ring(self, spacing_A: float) -> float:
         """Frequency of a spacing [cycles per box]."""

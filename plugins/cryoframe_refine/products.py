@@ -8,7 +8,8 @@ import numpy.typing as npt
 from cryoframe import FscTable, HalfMaps, IterationTable, ParticleStack, ParticleTable, Refinement, Volume
 from cryoframe.numerics import fsc
 from cryoframe.numerics.rotations import matrix_to_euler
-from cryoframe_refine.half import Geometry, Half
+from cryoframe_refine.half import Geometry
+from cryoframe_refine.halfset import HalfSet
 
 F32 = npt.NDArray[np.float32]
 #: Iteration, resolution [Å], change of orientation [deg] and of shift [Å].
@@ -17,7 +18,7 @@ Row = tuple[int, float, float, float]
 
 def assemble(
     stack: ParticleStack,
-    halves: list[Half],
+    halves: list[HalfSet],
     maps: tuple[F32, F32, F32],
     *,
     table: FscTable,
@@ -73,7 +74,7 @@ def fsc_table(first: F32, second: F32, geometry: Geometry) -> FscTable:
     )
 
 
-def with_poses(particles: ParticleTable, halves: list[Half], geometry: Geometry) -> ParticleTable:
+def with_poses(particles: ParticleTable, halves: list[HalfSet], geometry: Geometry) -> ParticleTable:
     """Rows of both half-sets, in the order of the table, with the poses found; those of no half-set are left out."""
     half_of = np.asarray(particles.column("half"))
     columns = {
@@ -81,12 +82,12 @@ def with_poses(particles: ParticleTable, halves: list[Half], geometry: Geometry)
         for name in ("rot_deg", "tilt_deg", "psi_deg", "shift_x_A", "shift_y_A", "pose_score")
     }
     for number, half in zip((1, 2), halves, strict=True):
-        if half.poses is None:
+        if half.modes is None:
             continue
         rows = half_of == number
-        rot, tilt, psi = matrix_to_euler(half.poses.rotations)
-        shift = half.poses.shifts_px * geometry.pixel_size_A
-        found = (rot, tilt, psi, shift[:, 0], shift[:, 1], half.poses.probability)
+        rot, tilt, psi = matrix_to_euler(half.modes.rotations[:, 0])
+        shift = half.modes.shifts_px[:, 0] * geometry.pixel_size_A
+        found = (rot, tilt, psi, shift[:, 0], shift[:, 1], half.modes.share[:, 0])
         for column, values in zip(columns.values(), found, strict=True):
             column[rows] = values.astype(np.float32)
     return particles.with_columns(columns).select((half_of == 1) | (half_of == 2))

@@ -24,6 +24,10 @@ class Regulariser(Protocol):
     Both methods are handed the sums of the half-sets, their maps without regularisation, and their FSC in the mask.
     """
 
+    @property
+    def flatten_solvent(self) -> bool:
+        """Whether each half-set's reference is cut to what stands out of the solvent in it."""
+
     def half_maps(self, sums: Sequence[Accumulator], plain: Pair, curve: Reals, geometry: Geometry) -> Sequence[F32]:
         """Maps `(n, n, n)` that the half-sets are aligned to next."""
 
@@ -31,6 +35,7 @@ class Regulariser(Protocol):
         """Map `(n, n, n)` of all particles."""
 
 
+@dataclass(frozen=True)
 class ByShell:
     """One signal-to-noise ratio a shell, from the FSC.
 
@@ -38,6 +43,11 @@ class ByShell:
     ----------
     Scheres, J. Struct. Biol. 180, 519 (2012), doi:10.1016/j.jsb.2012.09.006, eq. 8.
     """
+
+    @property
+    def flatten_solvent(self) -> bool:
+        """One ratio a shell keeps the solvent's noise as it keeps the protein."""
+        return True
 
     def half_maps(self, sums: Sequence[Accumulator], plain: Pair, curve: Reals, geometry: Geometry) -> Sequence[F32]:
         """Solve each half with the ratio of a half-map."""
@@ -62,6 +72,11 @@ class ByPlace:
     """
 
     window_frac: float
+
+    @property
+    def flatten_solvent(self) -> bool:
+        """Weights by place leave no solvent."""
+        return False
 
     def half_maps(self, sums: Sequence[Accumulator], plain: Pair, curve: Reals, geometry: Geometry) -> Sequence[F32]:
         """Filter each half with the weights that predict the other best."""
