@@ -113,7 +113,7 @@ def refine_3d(
         _reconstruct_halves(symmetry, ctx)
     result = poses.read(ctx.workdir, stack, reference, symmetry=symmetry, diameter_A=diameter_A(stack, params))
     resolution_A = result.fsc.resolution_A(0.143, curve="fsc_masked")
-    ctx.metric("resolution_A", resolution_A, "Å")
+    ctx.metric("resolution_masked_A", resolution_A, "Å")
     ctx.report(1, 1, f"{resolution_A:.1f} Å")
     return result
 

@@ -64,6 +64,27 @@ def test_symmetry_the_particles_do_not_have__is_doubted(coil, tmp_path):
     assert any(line.startswith("warning") and "may not have that symmetry" in line for line in told)
 
 
+def test_map_that_does_not_show_the_axes__gives_way_to_the_next_start(coil, tmp_path, monkeypatch):
+    told, seen = [], iter((0.1, 0.6, 0.9))
+    lay = ab_initio.ab_initio.laid_on_axes
+
+    def judged(images, model, group, *, r_max):
+        laid, found = lay(images, model, group, r_max=r_max)
+        mark = next(seen)
+        return laid, tuple(axes._replace(correlation=mark, least=mark) for axes in found)
+
+    monkeypatch.setattr(ab_initio.ab_initio, "laid_on_axes", judged)
+    metrics = {}
+    context = StageContext(
+        tmp_path, on_log=told.append, on_metric=lambda name, value, unit: metrics.__setitem__(name, value)
+    )
+    params = ab_initio.Params(symmetry="C2", particle_diameter_A=110.0, n_steps=4, n_starts=3)
+    ab_initio.make_initial_volume(coil.stack, params, context)
+    assert sum("agrees with its C2 copies" in line for line in told) == 2
+    assert metrics["symmetry_correlation_frac"] == 0.6
+    assert not any(line.startswith("warning") for line in told)
+
+
 def test_images_of_nothing__go_to_another_map(tmp_path, say):
     """A third of the images hold noise alone; two maps are looked for, and the one with detail is handed on."""
     good, noise = phantoms.particles(240, snr=0.4, key="models"), phantoms.particles(120, snr=0.0, key="models too")
