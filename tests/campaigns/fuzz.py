@@ -8,6 +8,7 @@ smaller as long as it still does so, and kept in ``--out``.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import hashlib
 import os
 import random
@@ -136,6 +137,7 @@ def apart(target: Target, contents: Sequence[bytes], folder: Path) -> Iterator[t
 
 
 def _read_all(target: Target, contents: Sequence[bytes], folder: Path, writing: int) -> None:
+    faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     silence = os.open(os.devnull, os.O_WRONLY)
