@@ -29,6 +29,8 @@ COUNTED_FRAC = (0.4, 1.15)
 #: The fit may be this far from the defocus that was applied: autofocus is off by a tenth or two of a micrometre.
 OFF_A, OFF_FRAC = 3000.0, 0.25
 OFF_TILT_DEG = 10.0
+#: Ice thicker than this costs more signal than its particles are worth.
+THICK_A = 1000.0
 #: A fit whose rings are those of the image to no finer spacing has the first zero at most right.
 COARSE_A = 20.0
 
@@ -194,8 +196,9 @@ def _against_stage(row: Mapping[str, Figure | None]) -> list[str]:
 
 
 def _against_area(row: Mapping[str, Figure | None]) -> list[str]:
-    verdict = row.get("verdict")
-    return [f"micrograph is {verdict}"] if verdict not in (None, "", "good") else []
+    verdict, thickness_A = row.get("verdict"), _number(row, "ice_thickness_A") or 0.0
+    said = [f"ice is {thickness_A / 10:.0f} nm thick"] if thickness_A > THICK_A else []
+    return said + ([f"micrograph is {verdict}"] if verdict not in (None, "", "good") else [])
 
 
 def _number(row: Mapping[str, Figure | None], name: str) -> float | None:

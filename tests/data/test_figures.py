@@ -80,6 +80,7 @@ def test_a_product_of_no_one_micrograph__says_nothing() -> None:
         ({"counts_1_px": 50.0, "dose_e_A2": 40.0, "pixel_size_A": 1.0}, "dose or pixel size is wrong"),
         ({"counts_1_px": 10.0, "pixel_size_A": 1.0}, "no dose is stated"),
         ({"tilt_deg": 2.0, "stage_tilt_deg": -30.0}, "where the stage says -30"),
+        ({"ice_thickness_A": 1100.0}, "ice is 110 nm thick"),
         ({"verdict": "crystalline"}, "micrograph is crystalline"),
     ],
 )
