@@ -59,3 +59,10 @@ def test_a_cleared_queue__gives_everything_back() -> None:
     waiting.push(_due("a", "2"), delay_s=9.0)
     assert [due.item_id for due in waiting.clear()] == ["1", "2"]
     assert not waiting
+
+
+def test_the_newest_first__where_that_is_asked_for_and_later_stages_still_before() -> None:
+    waiting = Waiting(["a", "b"], newest=True)
+    for stage, item in (("a", "1"), ("a", "2"), ("b", "1"), ("a", "3"), ("b", "2")):
+        waiting.push(_due(stage, item))
+    assert _taken(waiting) == ["b2", "b1", "a3", "a2", "a1"]
