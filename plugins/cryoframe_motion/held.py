@@ -123,11 +123,11 @@ class Held:
 def _kept(out: NDArray[np.generic] | None, total: NDArray[np.float32], frame: NDArray[np.float32]) -> tuple[int, float]:
     """Store a frame where there is room, add it to the sum; how many values are lost, and the largest."""
     module = native(np, "motion_sum")
-    highest = float(frame.max())
     if out is None or out.dtype == np.float32 or module is None:
         total += frame
         if out is None:
-            return 0, highest
+            return 0, float(frame.max())
         out[...] = np.nan_to_num(frame) if out.dtype.kind in "iu" else frame
-        return int((out.astype(np.float32) != frame).sum()), highest
-    return int(module.keep(out.reshape(-1), total.reshape(-1), frame.reshape(-1))), highest
+        return int((out.astype(np.float32) != frame).sum()), float(frame.max())
+    lost, highest = module.keep(out.reshape(-1), total.reshape(-1), frame.reshape(-1))
+    return int(lost), float(frame.max()) if lost else float(highest)

@@ -184,15 +184,20 @@ def blend(outs: C64, spectra: C64, along_y: F32, along_x: F32, curves: F32, step
 
 
 @jit
-def keep(out: npt.NDArray[np.integer], total: F32, frame: F32) -> int:
-    """Store `frame` in whole numbers and add it to `total`, all flat; how many values were not whole or did not fit."""
-    lost = 0
+def keep(out: npt.NDArray[np.integer], total: F32, frame: F32) -> tuple[int, np.int32]:
+    """Store `frame` in whole numbers and add it to `total`, all flat.
+
+    Returns how many values were not whole or did not fit, and the largest where all did.
+    """
+    lost, highest = 0, np.int32(-(2**31))
     for i in range(len(out)):
         value = frame[i]
-        out[i] = np.int32(value)
+        whole = np.int32(value)
+        out[i] = whole
         lost += np.float32(out[i]) != value
+        highest = max(highest, whole)
         total[i] += value
-    return lost
+    return lost, highest
 
 
 @jit
