@@ -243,6 +243,23 @@ BUGS = (
         "            if False:\n",
         ("tests/execution/test_worker.py", "tests/execution/test_executor.py"),
     ),
+    Bug(
+        "full-disk-ends-the-runner",
+        "an order that cannot be written to a full disk ends the process",
+        _RUN + "runner.py",
+        "        except (EnvironmentFault, OSError) as error:  # the order",
+        "        except EnvironmentFault as error:  # the order",
+        ("tests/execution/test_runner.py",),
+        "too_full",
+    ),
+    Bug(
+        "cause-that-never-was",
+        "what is said again names a cause that the disk refused",
+        _RUN + "outbox.py",
+        "            self._gathered, self._causes = gathered + self._gathered, causes\n",
+        "            self._gathered = gathered + self._gathered\n",
+        ("tests/execution/test_outbox.py",),
+    ),
     # -- landing --------------------------------------------------------------------------------------------------
     Bug(
         "accepted-by-mtime",

@@ -9,6 +9,7 @@ from run_world import World, digests, names
 
 from cryoframe.errors import ContractError
 from cryoframe.execution.attempts import require_whole
+from cryoframe.execution.executor import Job
 from cryoframe.records.events import StageQueued, StageStarted
 
 pytestmark = pytest.mark.usefixtures("no_discovery")
@@ -194,3 +195,21 @@ def test_another_seed__is_another_result_and_not_the_one_there(tmp_path: Path) -
             run.execute()
             found.append(digests(run))
     assert found[0] == found[2] != found[1]
+
+
+def test_a_disk_too_full_for_an_order__is_trouble_of_the_machine_and_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with World(tmp_path, n_micrographs=1, stages=("ctf",)).open() as run:
+        executor = run.runner().executor
+        real, refusals = executor.submit, iter([OSError(28, "No space left on device")])
+
+        def submit(job: Job) -> str:
+            for error in refusals:
+                raise error
+            return real(job)
+
+        monkeypatch.setattr(executor, "submit", submit)
+        assert run.execute() == {"ctf": {"done": 1}}
+        failed = [event for event in run.journal.replay() if type(event).__name__ == "StageFailed"]
+    assert [event.error_class for event in failed] == ["environment"]  # type: ignore[attr-defined]
