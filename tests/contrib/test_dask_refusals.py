@@ -364,3 +364,13 @@ def test_what_is_asked_of_slurm__is_what_was_set(tmp_path: Path) -> None:
     asked = keeper._asked(tmp_path, settings)
     assert (asked["walltime"], asked["queue"], asked["account"], asked["cores"]) == ("01:30:00", "gpu", None, 8)
     assert asked["job_extra_directives"] == ["--requeue", "--gres=gpu:1"]
+
+
+def test_the_credentials_of_a_keeper__are_for_its_user_alone_and_demanded_of_all(tmp_path: Path) -> None:
+    security = keeper._made_security(tmp_path)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*.pem")} == {0o600}
+    assert len(list(tmp_path.glob("*.pem"))) == 3
+    for role in ("client", "scheduler", "worker"):
+        assert security.get_connection_args(role)["require_encryption"]
+        assert security.get_tls_config_for_role(role)["key"] == str(tmp_path / "key.pem")
+    assert "BEGIN" in (tmp_path / "cert.pem").read_text()
