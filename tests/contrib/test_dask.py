@@ -24,7 +24,7 @@ STAGES = ("ctf", "pick", "box")
 #: What a plugin does, and what is said of it: on a node as on one machine.
 MISDEEDS = (
     ("time.sleep(60)", "longer than its limit of 3 s"),
-    ("hoard = [np.ones(2**22) for _ in range(1000)]", "memory"),
+    ("hoard = [np.ones(2**22) for _ in range(1000)]", "emory"),  # the limit, or MemoryError before it is looked at
     ("os._exit(3)", "exit status 3"),
 )
 
@@ -78,7 +78,7 @@ def test_what_a_plugin_does_to_itself__ends_there_as_on_one_machine(tmp_path: Pa
     with world(tmp_path, ships, stages=("ctf",), body=body, extra=limits, n_micrographs=4).open() as run:
         assert run.execute() == {"ctf": {"done": 1, "given_up": 3}}
         said = {task.item_id: task.message for task in run.state.tasks("ctf", "given_up")}
-    assert not [why for at, (_, why) in enumerate(MISDEEDS) if why not in said[f"m{at}.mrc"]]
+    assert not {at: said[f"m{at}.mrc"] for at, (_, why) in enumerate(MISDEEDS) if why not in said[f"m{at}.mrc"]}
 
 
 def test_an_attempt_in_hand_when_the_run_is_closed__leaves_no_process(tmp_path: Path, ships: Fleet) -> None:
