@@ -14,7 +14,9 @@ EXPOSURE = ColumnGroup(
     (
         Column("micrograph_id", "string", "The movie or micrograph, by its path below the folder it landed in."),
         Column("path", "string", "Its file."),
-        Column("status", "string", "One of `done`, `waiting` (work is left), `set_aside` (a stage gave up), `refused`."),
+        Column(
+            "status", "string", "One of `done`, `waiting` (work is left), `set_aside` (a stage gave up), `refused`."
+        ),
         Column("reason", "string", "Why it was set aside or refused; empty otherwise."),
         Column("warnings", "string", "What a person should look at, in words, separated by `; `."),
         Column("landed_utc", "string", "When the file was last seen to change, by the clock of the run."),
