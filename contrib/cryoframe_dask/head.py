@@ -43,6 +43,8 @@ class _Hand:
     future: Any = None
     orphan: orphans.Orphan | None = None
     arriving: bool = False
+    #: The only workers it may go to, where others are unfit.
+    workers: frozenset[str] = frozenset()
 
 
 class DaskExecutor:
@@ -168,6 +170,7 @@ class DaskExecutor:
                     reason = next(iter(unfit.values()))
                     self._end(ticket, Outcome(ticket, {}, "environment", f"no node is fit: {reason}"))
                     return
+            hand.workers = frozenset(chosen.get("workers", ()))
             key = f"{job.stage_id or 'attempt'}-{uuid.uuid4().hex}"
             hand.future = client.submit(errand.run, json.dumps(order), key=key, pure=False, retries=0, **chosen)
         except Exception as error:
@@ -257,8 +260,13 @@ class DaskExecutor:
         if time.monotonic() - self._looked_s < LOOK_S:
             return
         self._looked_s = time.monotonic()
+        there = self._workers_there()
         for ticket, hand in list(self._hands.items()):
             if hand.arriving:
+                continue
+            if hand.workers and there is not None and hand.workers.isdisjoint(there):  # it would wait for ever
+                self._call_off(ticket, hand)
+                self._end(ticket, Outcome(ticket, {}, "environment", "every node that was fit for it is gone"))
                 continue
             if hand.orphan is not None:
                 self._look_after(ticket, hand, hand.orphan)
@@ -269,6 +277,13 @@ class DaskExecutor:
                     ticket, Outcome(ticket, {}, "environment", f"{self._cluster.name} was lost, with its attempts")
                 )
         self._forget_done()
+
+    def _workers_there(self) -> set[str] | None:
+        """Return the workers there are, if it matters and can be known."""
+        if any(hand.workers for hand in self._hands.values()):
+            with contextlib.suppress(Exception):
+                return set(self._cluster.client().nthreads())
+        return None
 
     def _look_after(self, ticket: str, hand: _Hand, orphan: orphans.Orphan) -> None:
         landed = orphan.landed()

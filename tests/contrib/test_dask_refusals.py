@@ -218,6 +218,21 @@ def test_a_node_with_another_version__gets_no_more_and_is_named_when_it_was_the_
     assert outcome.message.startswith("no node is fit: n (tcp://n1:1): other versions: numpy 1 here, 2 where")
 
 
+def test_an_attempt_whose_last_fit_node_is_gone__does_not_wait_for_ever(
+    tmp_path: Path, executor: DaskExecutor, ships: Ships, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.submit(job(tmp_path))
+    ships.orders[0][2].give({"refused": "other versions", "unfit": True, **HERE})
+    ended(executor)
+    executor.submit(job(tmp_path))
+    assert ships.orders[1][1]["workers"] == ["tcp://n2:1"]
+    assert executor.poll(0.05) == []
+    monkeypatch.setattr(ships, "nthreads", lambda: {"tcp://n1:1": 1, "tcp://n3:1": 1})
+    assert ended(executor).message == "every node that was fit for it is gone"
+    executor.submit(job(tmp_path))
+    assert ships.orders[2][1]["workers"] == ["tcp://n3:1"]
+
+
 def test_a_file_that_nobody_can_see__is_not_the_node_s_fault(
     tmp_path: Path, executor: DaskExecutor, ships: Ships
 ) -> None:
