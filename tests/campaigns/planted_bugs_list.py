@@ -206,7 +206,8 @@ BUGS = (
         _RUN + "ledger.py",
         '            "seed": self.config.seed,\n',
         '            "seed": 0,\n',
-        ("tests/execution/test_run.py",),
+        ("tests/execution/test_runner.py",),
+        "another_seed",
     ),
     Bug(
         "deadline-ignored",

@@ -66,7 +66,8 @@ class Params:
 @hookimpl
 def pick_particles(micrograph: Micrograph, ctf: CtfFit, params: Params, ctx: StageContext) -> ParticleTable:
     {body}
-    spots = {{"x_A": ctx.rng.random(params.n) * 3, "y_A": ctx.rng.random(params.n) * 3}}
+    apart = np.arange(params.n) + 0.9 * ctx.rng.random(params.n)  # no two picks in one place
+    spots = {{"x_A": apart * 3 / params.n, "y_A": ctx.rng.random(params.n) * 3}}
     return ParticleTable.from_columns(spots | {{"figure_of_merit": ctx.rng.random(params.n)}})
 """
 )
