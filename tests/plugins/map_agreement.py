@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from cryoframe.numerics import fsc, interpolate, projection, rotations
+from cryoframe.numerics import fsc, hand, interpolate, projection, rotations, symmetry_axes
 
 
 class Agreement(NamedTuple):
@@ -82,7 +82,7 @@ def agreement(truth, volume, pixel_size_A):
     n = len(truth)
     truth_ft, truth_centre = projection.prepare_volume(truth.astype(np.float32)), centre_of_mass(truth)
     hands = (volume, np.roll(volume[::-1], 1, axis=0))
-    poses = [best_pose(truth_ft, truth_centre, np.ascontiguousarray(hand), n) for hand in hands]
+    poses = [best_pose(truth_ft, truth_centre, np.ascontiguousarray(seen), n) for seen in hands]
     correlation, rotation, shift, volume_ft, centre = max(poses, key=lambda item: item[0])
     points, shell = frequencies(n // 2 - 1)
     one = interpolate.read(np, truth_ft, 2 * points)
@@ -99,26 +99,8 @@ def agreement(truth, volume, pixel_size_A):
 
 def agreement_d2(truth, volume, pixel_size_A):
     """The same for maps on the axes of D2, of the best of six ways to name them and two hands; no search is needed."""
-    found = []
-    for is_mirrored in (False, True):
-        data = np.roll(volume[::-1], 1, axis=0) if is_mirrored else volume
-        found += [(*_shared(truth, way, pixel_size_A), is_mirrored, way) for way in _axes_named_anew(data)]
-    correlation, resolution_A, is_mirrored, _ = max(found, key=lambda item: item[0])
-    return Agreement(resolution_A, is_mirrored, correlation)
-
-
-def _axes_named_anew(data):
-    """Six maps, one for each order of the axes; voxel 0 has no mate and is emptied."""
-    inner = np.zeros_like(data)
-    inner[1:, 1:, 1:] = data[1:, 1:, 1:]
-    for order in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        yield inner.transpose(order)
-    for order in ((1, 0, 2), (0, 2, 1), (2, 1, 0)):
-        # Two axes exchanged turn the hand over; the mirror turns it back.
-        yield np.roll(inner.transpose(order)[::-1], 1, axis=0)
-
-
-def _shared(one, two, pixel_size_A):
-    curve = fsc.fsc_curve(one.astype(np.float32), np.ascontiguousarray(two), pixel_size_A=pixel_size_A)
-    resolution_A = fsc.resolution_at(curve.frequency_1_A, curve.fsc, 0.5).resolution_A
-    return float(curve.fsc[1:13].mean()), resolution_A
+    verdict = hand.hand_against(volume, truth, "D2", pixel_size_A=pixel_size_A)
+    is_mirrored = verdict.mirror_image_A < verdict.as_it_is_A
+    seen = hand.mirror_image(volume) if is_mirrored else volume
+    laid = symmetry_axes.lay_on_axes(seen, symmetry_axes.Axes(verdict.rotation, np.zeros(3), 1.0, 1.0, 0.0, 1.0), "C1")
+    return Agreement(verdict.resolution_A, is_mirrored, float(np.corrcoef(laid.ravel(), truth.ravel())[0, 1]))
