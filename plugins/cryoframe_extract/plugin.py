@@ -53,8 +53,9 @@ def extract_particles(
     _check(micrograph, params, out_px)
     pixel_A = micrograph.pixel_size_A
     out_pixel_A = pixel_A * params.box_px / out_px
-    placed: NDArray[np.bool_] = np.isfinite(_centres_A(particles)).all(axis=1)
-    _drop(ctx, particles, np.logical_not(placed), "position is not a number", np.zeros(len(particles)))
+    known = np.isfinite(_centres_A(particles))
+    placed = known[:, 0] & known[:, 1]
+    _drop(ctx, particles, ~placed, "position is not a number", np.zeros(len(particles)))
     particles = _without_duplicates(particles.select(placed), params.duplicate_A, ctx)
     corners, middle = boxes.box_corners(_centres_A(particles) / pixel_A, params.box_px)
     over = boxes.outside_by_px(corners, params.box_px, micrograph.shape_px)
