@@ -15,7 +15,7 @@ from cryoframe.execution.admit import Reading
 from cryoframe.execution.run import Run
 from cryoframe.watch.daemon import Daemon
 from cryoframe.watch.guard import DiskGuard
-from cryoframe.watch.intake import MAX_SILENT, Intake
+from cryoframe.watch.intake import MAX_SILENT, Desk, Intake
 
 READER = '''
 import os, signal, time
@@ -132,3 +132,16 @@ def test_a_file_that_hangs_its_reading__holds_up_neither_the_daemon_nor_another_
         daemon.close()
     assert len(admitted(events)) == len(finished(events)) == 5
     assert slowest_s[0] < 5.0, f"a turn took {slowest_s[0]:.1f} s"
+
+
+def test_a_file_that_changes_while_it_is_read__is_incomplete(watched: Watched) -> None:
+    path = watched.put("a.mrc")
+    whole = path.read_bytes()
+
+    def beat(word: str) -> None:
+        if word == "header":  # the digest is taken; the size stays as it was
+            path.write_bytes(whole[:-4] + b"\0\0\0\0")
+            os.utime(path, ns=(1, 1))
+
+    said = Desk({"files": [], "blocked": []}).answer({"read": str(path), "kind": "Micrograph"}, beat)
+    assert (said["type"], said["what"]) == ("Incomplete", "the file changed while it was read")
