@@ -222,16 +222,16 @@ MOTION = Schema(
                 Column(
                     "shift_sd_A",
                     "float32",
-                    "Standard deviation of the shift along each axis, from noise and the residuals of the fit; 0 in the "
-                    "first frame; NaN where it is not known.",
+                    "Standard deviation of the shift along each axis, by noise and the residuals of the fit; 0 in the "
+                    "first frame.",
                     frame="movie",
                     origin="first frame",
                 ),
                 Column(
                     "agreement_frac",
                     "float32",
-                    "How alike the frame is to the others where it was put, 1 being the mean over all pairs of frames; "
-                    "near 0 it does not fit. NaN for patches.",
+                    "How alike the whole frame is to the others where it was put, 1 being the mean over all pairs of "
+                    "frames; near 0 it does not fit. The same in rows of patches.",
                     frame="movie",
                 ),
             ),

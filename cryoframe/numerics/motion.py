@@ -181,9 +181,13 @@ def crop_spectrum(ft: C64, shape: tuple[int, int]) -> C64:
 
 @dataclass(frozen=True, slots=True)
 class WholeMotion:
-    """Translations of whole frames `(f, 2)` (dx, dy) [px], the first (0, 0), and how alike the frames are then."""
+    """Translations of whole frames `(f, 2)` (dx, dy) [px], the first (0, 0), and how alike the frames are then.
+
+    `sd_px` `(f,)` are their standard deviations along an axis by noise, against the first frame.
+    """
 
     shifts_px: Reals
+    sd_px: Reals
     agreement: Agreement
 
 
@@ -219,12 +223,19 @@ def estimate_shifts(
     coarse_shape = reduced_shape(shape, pixel_size_A, 2.0 * alignment.resolution_A)
     coarse = _Level(np.stack([crop_spectrum(ft, coarse_shape) for ft in small]), coarse_shape, shape, pixel_size_A)
     shifts_A, n_running = coarse.found(alignment, None, n_threads)
+    sd_A = np.inf
     if n_running:
         fine = replace(alignment, n_iterations=min(alignment.n_iterations, 3), n_running=n_running)
-        shifts_A, _ = _Level(np.stack(small), small_shape, shape, pixel_size_A).found(fine, shifts_A, n_threads)
+        level = _Level(np.stack(small), small_shape, shape, pixel_size_A)
+        shifts_A, _ = level.found(fine, shifts_A, n_threads)
+        sd_px = motion_jumps.deviation(level.frames(fine), shifts_A / level.step_A, n_running)
+        sd_A = sd_px * float(level.step_A.mean())
     agreed = agreement(coarse.frames(alignment), shifts_A / coarse.step_A)
     relative: Reals = (shifts_A - shifts_A[0]) / pixel_size_A
-    return WholeMotion(relative, agreed)
+    # The first frame's own error is in the difference; what is not known may be anywhere that was looked at.
+    sd = np.full(len(relative), min(np.sqrt(2.0) * sd_A, alignment.max_shift_A) / pixel_size_A)
+    sd[0] = 0.0
+    return WholeMotion(relative, sd, agreed)
 
 
 @dataclass(frozen=True, slots=True)

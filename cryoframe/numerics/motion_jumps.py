@@ -161,6 +161,24 @@ def agreement(frames: Frames, shifts_px: Reals) -> Agreement:
     )
 
 
+def deviation(frames: Frames, shifts_px: Reals, n_running: int) -> float:
+    """Standard deviation [px] by noise of the shift of a frame along one axis, correlations of neighbours being summed.
+
+    That of the place of a peak: of the slope of the correlation there, over how strongly it bends. Infinite where the
+    frames share nothing.
+    """
+    n = len(frames.spectra)
+    moved = frames.moved(shifts_px)
+    total = moved.sum(axis=0)
+    power = (moved.real**2 + moved.imag**2).mean(axis=0, dtype=np.float64)
+    summed = (total.real**2 + total.imag**2).astype(np.float64)
+    squared = (np.fft.fftfreq(frames.shape[0])[:, None] ** 2 + np.fft.rfftfreq(frames.shape[1]) ** 2) * 2.0 * np.pi**2
+    bend = float((frames.weights * squared * (summed / n - power)).sum())
+    rest = summed * (1.0 - 2.0 / n) + power
+    noise = float(np.sqrt(0.5 * (frames.weights.astype(np.float64) ** 2 * squared * power * rest).sum()))
+    return noise / bend / np.sqrt(2.0 / 3.0 * (n_running + 1.0) if n_running > 1 else 1.0) if bend > 0.0 else np.inf
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """Translations `(f, 2)` (dx, dy) [px] of mean zero; of how many neighbours correlations were summed, 0: nothing."""

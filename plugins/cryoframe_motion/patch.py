@@ -155,9 +155,7 @@ def motion_table(fit: Fit, movie: Movie, patches: tuple[int, int]) -> MotionTabl
     y = np.repeat(((np.arange(n_y) + 0.5) * ny / n_y - 0.5) * movie.pixel_size_A, n_x)
     n_frames = len(fit.whole_px)
     shifts, deviations = fit.whole_px[None], fit.whole_sd_px[None]
-    agreed = np.full((1 + n_x * n_y * (n_x * n_y > 1), n_frames), np.nan)
-    if fit.agreement is not None:
-        agreed[0] = fit.agreement.frames
+    agreed = np.ones(n_frames) if fit.agreement is None else fit.agreement.frames
     if n_x * n_y > 1:
         shifts = np.concatenate([shifts, fit.shifts_px(x, y)])
         deviations = np.concatenate([deviations, fit.sd_px])
@@ -171,6 +169,6 @@ def motion_table(fit: Fit, movie: Movie, patches: tuple[int, int]) -> MotionTabl
             "shift_x_A": shifts[..., 0].ravel().astype(np.float32),
             "shift_y_A": shifts[..., 1].ravel().astype(np.float32),
             "shift_sd_A": deviations.ravel().astype(np.float32),
-            "agreement_frac": agreed.ravel().astype(np.float32),
+            "agreement_frac": np.tile(agreed, len(shifts)).astype(np.float32),
         }
     )

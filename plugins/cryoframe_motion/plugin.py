@@ -11,7 +11,6 @@ import numpy as np
 from cryoframe import CorrectedMicrograph, MotionTable, Movie, StageContext, hookimpl
 from cryoframe.numerics import motion
 from cryoframe.numerics.bounds import check_bounds, check_order
-from cryoframe.numerics.motion_jumps import Agreement
 from cryoframe_motion.admission import check_gain, check_movie, mended, regrouped
 from cryoframe_motion.held import Held
 from cryoframe_motion.summing import Wanted, binned_shape, extra_sums, micrograph
@@ -116,7 +115,7 @@ def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> Corrected
     ctx.report(total_steps, total_steps, "done")
     return CorrectedMicrograph(
         made.get("weighted", made["plain"]),
-        _table(found.shifts_px * pixel_A, found.agreement),
+        _table(found, pixel_A),
         made["plain"] if "weighted" in made else None,
         made.get("even"),
         made.get("odd"),
@@ -134,7 +133,8 @@ def _dose(movie: Movie, params: Params, ctx: StageContext) -> motion.Dose | None
     return motion.Dose(movie.dose_per_frame_e_A2, params.pre_dose_e_A2, movie.optics.voltage_kV)
 
 
-def _table(shifts_A: NDArray[np.float64], found: Agreement) -> MotionTable:
+def _table(found: motion.WholeMotion, pixel_size_A: float) -> MotionTable:
+    shifts_A = found.shifts_px * pixel_size_A
     n = len(shifts_A)
     whole_frame = np.full(n, np.nan, dtype=np.float32)
     return MotionTable.from_columns(
@@ -144,7 +144,7 @@ def _table(shifts_A: NDArray[np.float64], found: Agreement) -> MotionTable:
             "patch_y_A": whole_frame,
             "shift_x_A": shifts_A[:, 0].astype(np.float32),
             "shift_y_A": shifts_A[:, 1].astype(np.float32),
-            "shift_sd_A": np.where(np.arange(n) == 0, 0.0, np.nan).astype(np.float32),
-            "agreement_frac": found.frames.astype(np.float32),
+            "shift_sd_A": (found.sd_px * pixel_size_A).astype(np.float32),
+            "agreement_frac": found.agreement.frames.astype(np.float32),
         }
     )
