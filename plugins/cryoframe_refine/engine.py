@@ -19,6 +19,7 @@ import numpy.typing as npt
 from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, filters, fsc, masks, polar_images, reconstruction
+from cryoframe.numerics.blas_threads import one_blas_thread
 from cryoframe.numerics.insertion import Accumulator
 from cryoframe.numerics.refine_images import ImageSet
 from cryoframe.numerics.refine_whole import Lattice, Spectra
@@ -151,12 +152,14 @@ def refine(
     if kept is None:
         start = _start(reference, geometry, params)
         lattice = call.lattice(0, params.initial_low_pass_A, 0.0, all_seen=False)
-        halves = [halfset.begin(images, start, geometry, lattice) for images in sets]
+        with one_blas_thread():
+            halves = [halfset.begin(images, start, geometry, lattice) for images in sets]
         rows: list[Row] = []
     else:
         halves, rows = kept
         ctx.log(f"taken up after iteration {len(rows)}")
-    halves, rows = _iterate(halves, rows, call, checkpoint)
+    with one_blas_thread():
+        halves, rows = _iterate(halves, rows, call, checkpoint)
     result = _finish(halves, rows, call, replace(stack, particles=particles), reference.provenance)
     _tell(result, ctx, params.initial_low_pass_A)
     ctx.metric("cpu_s", time.process_time() - started, "s")
@@ -269,7 +272,7 @@ def _maximise(
             volume,
             resolution_A=resolution_A,
             measure=measure,
-            # Early maps are too coarse to tell protein from solvent; local regularisation does so by itself.
+            # Early maps are too coarse to tell protein from solvent.
             flatten=measure and call.regulariser.flatten_solvent,
         )
         for half, volume in zip(found, maps, strict=True)

@@ -1,4 +1,4 @@
-"""One half-set during refinement: its images, noise, poses and map, and nothing of the other half-set."""
+"""What is the same for all images, and images held in memory as 3-D classification looks at them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe.numerics import (
-    insertion,
     interpolate,
     pose_posterior,
     pose_search,
     projection,
-    reconstruction,
     residuals,
 )
 from cryoframe.numerics.fourier import fft2_centred, fourier_crop
@@ -69,7 +67,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Half:
-    """State of one half-set between iterations."""
+    """Images of a classification with their noise, poses and map between iterations."""
 
     images: Array
     ctfs: Array
@@ -112,51 +110,6 @@ def look(half: Half, geometry: Geometry, plan: Plan, on_batch: Callable[[int], N
             n_keep=level.n_keep,
         )
     return Seen(candidates, images_ft, noise)
-
-
-def search(
-    half: Half, geometry: Geometry, plan: Plan, on_batch: Callable[[int], None]
-) -> tuple[Half, insertion.Accumulator]:
-    """Find the poses of the half-set against its own map, and sum its images at them.
-
-    Returns
-    -------
-    The half-set with new poses, and the sums of its reconstruction.
-    """
-    seen = look(half, geometry, plan, on_batch)
-    # Scores of a map of unknown scale are no likelihoods: only the best counts.
-    poses = (
-        pose_posterior.best_pose(seen.candidates)
-        if half.poses is None
-        else pose_posterior.posterior_mean(seen.candidates, evidence_frac=geometry.mask_frac)
-    )
-    found = replace(half, poses=poses, noise_power=seen.noise_power)
-    sums = insertion.empty_accumulator(geometry.box_px)
-    reconstruction.accumulate(
-        sums,
-        seen.images_ft,
-        poses.rotations,
-        poses.shifts_px,
-        ctfs=half.ctfs,
-        operators=geometry.operators,
-        noise_power=seen.noise_power,
-    )
-    return found, sums
-
-
-def update(half: Half, geometry: Geometry, volume: Array) -> Half:
-    """Take a new map of this half-set as reference, and the noise that it leaves in the images."""
-    if half.poses is None:
-        return replace(half, reference=volume)
-    reference = volume * geometry.volume_mask
-    power = residuals.residual_power(
-        projection.prepare_volume(reference),
-        transforms(half, geometry),
-        half.poses.rotations,
-        half.poses.shifts_px,
-        ctfs=half.ctfs,
-    )
-    return replace(half, reference=reference, noise_power=residuals.group_spectra(power, half.groups))
 
 
 def transforms(half: Half, geometry: Geometry) -> Array:

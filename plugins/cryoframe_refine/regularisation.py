@@ -75,8 +75,8 @@ class ByPlace:
 
     @property
     def flatten_solvent(self) -> bool:
-        """Weights by place leave no solvent."""
-        return False
+        """Weights by place keep some of the solvent's noise too."""
+        return True
 
     def half_maps(self, sums: Sequence[Accumulator], plain: Pair, curve: Reals, geometry: Geometry) -> Sequence[F32]:
         """Filter each half with the weights that predict the other best."""

@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--boxes", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--counts", type=int, nargs="+", default=[500, 1000, 2000])
-    parser.add_argument("--snr", type=float, default=0.05)
+    parser.add_argument("--snr", type=float, default=0.3)
     parser.add_argument("--iterations", type=int, default=8)
     parser.add_argument("--one", type=int, nargs=2, metavar=("COUNT", "BOX"), help="one set, in this process")
     asked = parser.parse_args(argv)
