@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     with Run.open(config) as opened:
         remark(config, options)
         progress = nullcontext() if options.quiet else live_progress(opened.bus)
-        with progress, kept_current(opened.bus, opened.folder):
+        with progress, kept_current(opened.bus, opened.folder, apart=True):
             stopped = watch_until_stopped(opened, until_idle_s=options.until_idle)
         if options.report:
             from cryoframe.view.report import write_report

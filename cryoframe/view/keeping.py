@@ -6,25 +6,26 @@ The files are a convenience: the log has everything, and `cryoframe status --tab
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cryoframe.errors import CryoframeError
-from cryoframe.execution import exposures
 from cryoframe.records import events
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.events import Event
-from cryoframe.records.state import State
-from cryoframe.view.exposures import PAGE, page
 
 DATABASE = "state.sqlite"
 #: Least time between two writings; a large table is written more rarely, for a small share of one core.
 GAP_S, SHARE = 5.0, 0.02
 RELOAD_S = 15
+#: A writing that takes longer has hung; the next one is another process.
+DEADLINE_S = 300.0
 _HEARD = (
     events.ItemAdmitted, events.FileRejected, events.ProductDescribed, events.ItemRemarked, events.StageGivenUp,
     events.StageRetried, events.StageFinished, events.StageSkipped,
@@ -32,7 +33,7 @@ _HEARD = (
 
 
 @contextmanager
-def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S) -> Iterator[None]:
+def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S, apart: bool = False) -> Iterator[None]:
     """Write table and page anew, soon after something has changed, while the block lasts and at its end.
 
     Parameters
@@ -43,8 +44,10 @@ def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S) -> Iterator[No
         Of the run.
     gap_s
         Least time between two writings.
+    apart
+        Write in a process of its own each time: what works for days does not grow by what tables need.
     """
-    keeper = _Keeper(bus, folder, gap_s)
+    keeper = _Keeper(bus, folder, gap_s, written_apart if apart else written)
     unsubscribe = bus.subscribe(_HEARD, keeper)
     try:
         yield
@@ -56,11 +59,10 @@ def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S) -> Iterator[No
 class _Keeper:
     """A thread that reads by a connection of its own, so that nobody waits for it."""
 
-    def __init__(self, bus: Bus, folder: Path, gap_s: float) -> None:
-        self._bus, self._folder, self._gap_s = bus, folder, gap_s
+    def __init__(self, bus: Bus, folder: Path, gap_s: float, write: Callable[[str, Path], str]) -> None:
+        self._bus, self._folder, self._gap_s, self._write = bus, folder, gap_s, write
         self._changed, self._ended = threading.Event(), threading.Event()
         self._complaint = ""
-        self._database: Database | None = None
         self._changed.set()  # what an earlier process left behind may be out of date
         self._thread = threading.Thread(target=self._work, name="exposures", daemon=True)
         self._thread.start()
@@ -81,33 +83,54 @@ class _Keeper:
             last = self._ended.is_set()
             self._changed.clear()
             start_s = time.monotonic()
-            self._write()
+            self._complain(self._write(self._bus.run_id, self._folder))
             if last:
-                self._forget()
                 return
             self._ended.wait(max(self._gap_s, (time.monotonic() - start_s) / SHARE))
 
-    def _write(self) -> None:
-        try:
-            self._database = self._database or Database.open(self._folder / DATABASE, read_only=True)
-            table = exposures.write(State(self._database), self._folder / exposures.TABLE)
-            part = self._folder / f".{PAGE}.{os.getpid()}.part"
-            part.write_text(page(self._bus.run_id, table, reload_s=RELOAD_S), encoding="utf-8")
-            part.replace(self._folder / PAGE)
-        except (CryoframeError, OSError) as error:  # a full disk passes; the work goes on, and the table is made again
-            self._forget()
-            self._complain(f"{type(error).__name__}: {error}")
-
-    def _forget(self) -> None:
-        database, self._database = self._database, None
-        if database is not None:
-            database.close()
-
     def _complain(self, error: str) -> None:
-        if error == self._complaint:
+        told, self._complaint = self._complaint, error
+        if error in ("", told):
             return
-        self._complaint = error
         try:
             self._bus.publish(events.ListenerFailed, failed_event_id="", listener="table of exposures", error=error)
         except CryoframeError:
             return  # the journal cannot write either, and whoever waits for it says so
+
+
+def written(run_id: str, folder: Path) -> str:
+    """Write table and page; return what went wrong: a full disk passes, the work goes on, and they are made again."""
+    from cryoframe.execution import exposures
+    from cryoframe.records.state import State
+    from cryoframe.view.exposures import PAGE, page
+
+    try:
+        database = Database.open(folder / DATABASE, read_only=True)
+        try:
+            table = exposures.write(State(database), folder / exposures.TABLE)
+        finally:
+            database.close()
+        part = folder / f".{PAGE}.{os.getpid()}.part"
+        part.write_text(page(run_id, table, reload_s=RELOAD_S), encoding="utf-8")
+        part.replace(folder / PAGE)
+    except OSError as error:  # the name of the unfinished file is another each time; the cause is said once
+        return f"{type(error).__name__}: {error.strerror}: {folder}"
+    except CryoframeError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def written_apart(run_id: str, folder: Path) -> str:
+    """As :func:`written`, by a process of its own."""
+    command = [sys.executable, "-P", "-m", __name__, run_id, str(folder)]
+    try:
+        done = subprocess.run(  # in a session of its own: Ctrl-C is the daemon's, which has it write once more
+            command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, start_new_session=True
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{type(error).__name__}: {error}"
+    return done.stderr.strip()[-500:] if done.returncode else ""
+
+
+if __name__ == "__main__":
+    sys.exit(written(sys.argv[1], Path(sys.argv[2])) or 0)

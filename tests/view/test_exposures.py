@@ -86,11 +86,12 @@ def wait_for(path: Path, n_rows: int) -> ExposureTable:
     raise AssertionError(f"{path} has not come to {n_rows} rows")
 
 
-def test_table_and_page__follow_the_run_and_are_whole_at_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["here", "apart"])
+def test_table_and_page__follow_the_run_and_are_whole_at_its_end(tmp_path: Path, apart: bool) -> None:
     database = Database.open(tmp_path / "state.sqlite")
     bus = Bus(Journal(database), "night")
     bus.publish(events.RunOpened, folder=str(tmp_path), config_digest="d")
-    with kept_current(bus, tmp_path, gap_s=0.01):
+    with kept_current(bus, tmp_path, gap_s=0.01, apart=apart):
         wait_for(tmp_path / TABLE, 0)
         bus.publish(events.ItemAdmitted, item_id="a", kind="Movie", digest="d", path="/x/a", facts={"n_frames": 3})
         assert wait_for(tmp_path / TABLE, 1).rows()[0]["n_frames"] == 3
@@ -104,13 +105,14 @@ def test_table_and_page__follow_the_run_and_are_whole_at_its_end(tmp_path: Path)
     database.close()
 
 
-def test_a_table_that_cannot_be_written__is_said_once_and_the_work_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["here", "apart"])
+def test_a_table_that_cannot_be_written__is_said_once_and_the_work_goes_on(tmp_path: Path, apart: bool) -> None:
     database = Database.open(tmp_path / "state.sqlite")
     bus = Bus(Journal(database), "night")
     heard: list[events.ListenerFailed] = []
     bus.subscribe(events.ListenerFailed, heard.append)
     (tmp_path / TABLE).mkdir()  # in its way
-    with kept_current(bus, tmp_path, gap_s=0.01):
+    with kept_current(bus, tmp_path, gap_s=0.01, apart=apart):
         for name in "ab":
             bus.publish(events.ItemAdmitted, item_id=name, kind="Movie", digest=name, path=name, facts={})
             time.sleep(0.1)
