@@ -117,7 +117,8 @@ def test_every_hook__documents_each_of_its_products() -> None:
     from cryoframe.kernel.stage import stage_specs
 
     for name, spec in stage_specs().items():
-        documented = re.findall(r"^(\w+)\n    \S", spec.doc, flags=re.MULTILINE)
+        entries = re.findall(r"^(\w+(?:, \w+)*)\n    \S", spec.doc, flags=re.MULTILINE)
+        documented = [argument for entry in entries for argument in entry.split(", ")]
         assert [part.name for part in spec.consumes] == documented, name
 
 

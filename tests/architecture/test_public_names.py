@@ -11,8 +11,8 @@ import cryoframe
 
 PRODUCTS = {
     "AcquisitionMetadata", "AtomicModel", "Classes2D", "Classes3D", "CorrectedMicrograph", "CtfFit", "DefectMap",
-    "GainReference", "HalfMaps", "Heterogeneity", "LocalResolution", "Mask", "Micrograph", "MicrographVerdict", "MotionField",
-    "MotionMetadata", "Movie", "Optics", "ParticleStack", "Refinement", "SharpenedMap", "Volume",
+    "GainReference", "HalfMaps", "Heterogeneity", "LocalResolution", "Mask", "Micrograph", "MicrographVerdict",
+    "MotionField", "MotionMetadata", "Movie", "Optics", "ParticleStack", "Refinement", "SharpenedMap", "Volume",
 }  # fmt: skip
 TWIN = {
     "Exposure", "ExposureTruth", "FadingPart", "Recording", "ReferenceImage", "SimulatedMovie", "Specimen",

@@ -22,16 +22,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, settings, stateful
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cryoframe.data.images import CtfFit
 from cryoframe.errors import EnvironmentFault, StoreError
@@ -383,7 +376,7 @@ def play(n_runs: int, n_steps: int, *, shrink: bool = True) -> None:
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    run_state_machine_as_test(Session, settings=chosen)
+    stateful.run_state_machine_as_test(Session, settings=chosen)
 
 
 def main(words: Sequence[str]) -> int:

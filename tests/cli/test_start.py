@@ -82,7 +82,7 @@ def test_the_version__names_hooks_and_schemas(cli: Cli) -> None:
     done = cli("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("cryoframe 0.")
-    assert "19 stages, 9 services; signatures " in done.stdout
+    assert "19 stages, 10 services; signatures " in done.stdout
     assert "particles/1" in done.stdout
 
 
