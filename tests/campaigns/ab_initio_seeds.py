@@ -46,6 +46,7 @@ class Trial:
     worst_A: float
     params: ab_initio.Params
     compare: Callable[[np.ndarray, np.ndarray, float], Agreement] = agreement
+    pose: np.ndarray | None = None  # (n, 5): rot, tilt, psi [degrees], shift x, y [Å] of each image, where known
 
 
 def real_d2(folder: Path) -> Trial:
@@ -83,7 +84,8 @@ def projected_c1(folder: Path) -> Trial:
     mrc.write(folder / "parts.mrcs", images, pixel_size_A=PIXEL_A)
     star(folder / "parts.star", plain, rows("parts.mrcs", False))
     stack = stack_from_star(folder / "parts.star", images_path=folder / "parts.raw")
-    return Trial(stack, truth, 2 * STEP_RAD * CHAIN_DIAMETER_A, ab_initio.Params(particle_diameter_A=CHAIN_DIAMETER_A))
+    params = ab_initio.Params(particle_diameter_A=CHAIN_DIAMETER_A)
+    return Trial(stack, truth, 2 * STEP_RAD * CHAIN_DIAMETER_A, params, pose=pose)
 
 
 def chain_map(folder: Path) -> np.ndarray:
