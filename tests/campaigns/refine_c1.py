@@ -2,7 +2,8 @@
 
 1 000 images of 64² at 3 Å of a 116 kDa chain of 5A1A, signal to noise 0.027, CTF and noise by `relion_project`; each
 refiner starts from the truth low-passed to 40 Å, and knows no pose. Prints CPU-seconds, errors of pose and shift, and
-the FSC to the truth. RELION's three processes are counted together; the one that leads only waits, busily, so its own work is less.
+the FSC to the truth. RELION's three processes are counted together; the one that leads only waits, busily, so its own
+work is less.
 """
 
 from __future__ import annotations
