@@ -138,7 +138,9 @@ def apart(target: Target, contents: Sequence[bytes], folder: Path) -> Iterator[t
 
 def _read_all(target: Target, contents: Sequence[bytes], folder: Path, writing: int) -> None:
     faulthandler.disable()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    # A child begins with all that its parent has mapped, which a test's process may have much of.
+    mapped = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
