@@ -1,4 +1,4 @@
-"""The program under test and what it is run on; no fixture and no assertion lives here."""
+"""The program under test, how it is started, and what it is run on; no fixture and no assertion lives here."""
 
 from __future__ import annotations
 
@@ -63,3 +63,13 @@ id = "pick"
 run = "pick_particles"
 use = "facility"
 """
+
+
+def started(tmp_path: Path, *words: str | Path) -> subprocess.Popen[str]:
+    """Start the program in a group of its own, deaf to nothing: a test run in the background may ignore SIGINT."""
+    listening = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", listening, str(PROGRAM), *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]

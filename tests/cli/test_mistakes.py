@@ -6,13 +6,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import PROGRAM, Cli
+from command_line import Cli, started
 
 Make = Callable[[str], Path]
 
@@ -254,16 +253,6 @@ def test_compare__of_one_item_gives_no_interval(cli: Cli, facility: Path, microg
 
 
 # -- signals ---------------------------------------------------
-def started(tmp_path: Path, *words: str | Path) -> subprocess.Popen[str]:
-    """Start the program in a group of its own, deaf to nothing: a test run in the background may ignore SIGINT."""
-    listening = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
-    )
-    command = [sys.executable, "-c", listening, str(PROGRAM), *map(str, words)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]
-
-
 def until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
     """Wait for something to become so."""
     end_s = time.monotonic() + seconds

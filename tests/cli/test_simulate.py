@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import PROGRAM, Cli
+from command_line import Cli, started
 
 from cryoframe.formats import mrc
 
@@ -224,12 +223,7 @@ def test_a_live_session_that_is_stopped__says_so_and_is_finished_at_once(
     cli: Cli, models: list[str | Path], tmp_path: Path
 ) -> None:
     words = [*models, "--movies", "3", "--layout", "flat", "--out", "out", "--truth", "truth"]
-    live = subprocess.Popen(
-        [PROGRAM, *map(str, words), "--live", "--rate", "60"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    live = started(tmp_path, *words, "--live", "--rate", "60")
     until = time.monotonic() + 60.0
     while not list((tmp_path / "out").glob("*.tiff")) and time.monotonic() < until:
         time.sleep(0.1)
@@ -250,7 +244,7 @@ def test_a_live_session_that_is_stopped__says_so_and_is_finished_at_once(
 
 def test_ctrl_c__says_how_to_go_on(models: list[str | Path], tmp_path: Path) -> None:
     slow = ["--movies", "90", "--set", "simulate.params.wait_s=1.0", "--out", "out", "--truth", "truth", "--quiet"]
-    running = subprocess.Popen([PROGRAM, *map(str, models), *slow], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    running = started(tmp_path, *models, *slow)
     until = time.monotonic() + 60.0
     while not list((tmp_path / "truth").glob("exposures/*")) and time.monotonic() < until:
         time.sleep(0.1)
