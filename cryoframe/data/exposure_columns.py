@@ -41,6 +41,7 @@ MOTION = ColumnGroup(
         Column("motion_total_A", "float32", "Length of the way of the whole frame.", source=RELION_MOTION),
         Column("motion_early_A", "float32", "Of it, up to a dose of 4 e/Å².", source=RELION_MOTION),
         Column("motion_late_A", "float32", "Of it, after that dose.", source=RELION_MOTION),
+        Column("motion_step_A", "float32", "Longest step from one frame to the next."),
         Column("motion_local_A", "float32", "RMS over patches of where they end against the whole frame."),
     ),
 )

@@ -33,6 +33,8 @@ OFF_TILT_DEG = 10.0
 THICK_A = 1000.0
 #: A fit whose rings are those of the image to no finer spacing has the first zero at most right.
 COARSE_A = 20.0
+#: Ice moves less than this from one frame to the next, the stage does not.
+JUMP_A = 30.0
 
 
 def figures_of(product: object) -> dict[str, Figure]:
@@ -84,6 +86,7 @@ def _moved(motion: MotionTable, dose_e_A2: float) -> dict[str, Any]:
         return {}
     steps = np.hypot(*np.diff(track, axis=0).T) if n_frames > 1 else np.zeros(0)
     said: dict[str, Any] = {"n_frames": n_frames, "motion_total_A": float(steps.sum())}
+    said["motion_step_A"] = float(steps.max(initial=0.0))
     if dose_e_A2 > 0:
         # Step i leads to frame i + 1, in whose middle (i + 1.5) frames of dose have been given.
         early = (np.arange(len(steps)) + 1.5) * dose_e_A2 / n_frames <= EARLY_E_A2
@@ -127,7 +130,7 @@ FIGURES: Mapping[type, Callable[[Any], dict[str, Any]]] = MappingProxyType(
 # -- what contradicts what ---------------------------------------------------------------------------------------
 def warnings_of(row: Mapping[str, Figure | None]) -> list[str]:
     """Return, in words, what a person should look at in a row of the table of exposures."""
-    return [said for check in (_against_fit, _against_dose, _against_stage, _against_area) for said in check(row)]
+    return [said for check in _CHECKS for said in check(row)]
 
 
 def disputes(stated: Mapping[str, Figure], used: Mapping[str, Figure], *, by: str, instead: str) -> list[str]:
@@ -188,6 +191,13 @@ def _against_dose(row: Mapping[str, Figure | None]) -> list[str]:
     ]
 
 
+def _against_jumps(row: Mapping[str, Figure | None]) -> list[str]:
+    step_A = _number(row, "motion_step_A")
+    if step_A is None or step_A <= JUMP_A:
+        return []
+    return [f"jumped {step_A:.0f} Å from one frame to the next: the stage slipped, or frames were not found"]
+
+
 def _against_stage(row: Mapping[str, Figure | None]) -> list[str]:
     fitted_deg, stage_deg = _number(row, "tilt_deg"), _number(row, "stage_tilt_deg")
     if fitted_deg is None or stage_deg is None or abs(abs(fitted_deg) - abs(stage_deg)) <= OFF_TILT_DEG:
@@ -204,3 +214,6 @@ def _against_area(row: Mapping[str, Figure | None]) -> list[str]:
 def _number(row: Mapping[str, Figure | None], name: str) -> float | None:
     value = row.get(name)
     return float(value) if isinstance(value, (int, float)) else None
+
+
+_CHECKS = (_against_fit, _against_jumps, _against_dose, _against_stage, _against_area)

@@ -37,6 +37,7 @@ def test_motion__is_the_way_of_the_whole_frame_parted_at_four_electrons() -> Non
     assert said["motion_early_A"] == pytest.approx(5.0)
     assert said["motion_late_A"] == pytest.approx(6.0)
     assert said["motion_local_A"] == pytest.approx(2.0)
+    assert said["motion_step_A"] == pytest.approx(5.0)
     assert (said["n_frames"], said["dose_e_A2"], said["counts_1_px"]) == (4, 8.0, 7.0)
 
 
@@ -81,6 +82,7 @@ def test_a_product_of_no_one_micrograph__says_nothing() -> None:
         ({"counts_1_px": 10.0, "pixel_size_A": 1.0}, "no dose is stated"),
         ({"tilt_deg": 2.0, "stage_tilt_deg": -30.0}, "where the stage says -30"),
         ({"ice_thickness_A": 1100.0}, "ice is 110 nm thick"),
+        ({"motion_step_A": 81.0}, "jumped 81 Å from one frame to the next"),
         ({"verdict": "crystalline"}, "micrograph is crystalline"),
     ],
 )
@@ -93,7 +95,7 @@ def test_what_agrees__is_not_mentioned() -> None:
     row: dict[str, str | float | bool] = {
         "ctf_accepted": True, "ctf_verdict": "", "defocus_u_A": 1.2e4, "defocus_v_A": 1.1e4, "applied_defocus_A": 1e4,
         "counts_1_px": 30.0, "dose_e_A2": 40.0, "pixel_size_A": 1.0, "tilt_deg": -28.0, "stage_tilt_deg": 30.0,
-        "verdict": "good",
+        "verdict": "good", "motion_step_A": 25.0,
     }  # fmt: skip
     assert warnings_of(row) == []
     assert warnings_of({}) == []
