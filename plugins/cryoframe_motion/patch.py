@@ -17,6 +17,7 @@ from cryoframe.numerics.motion_sum import binned
 from cryoframe.numerics.patch_motion import Fit
 from cryoframe_motion.admission import check_gain, check_movie, mended, regrouped
 from cryoframe_motion.held import Held
+from cryoframe_motion.settings import Settings
 from cryoframe_motion.summing import N_PASSES, Wanted, binned_shape, summed
 from cryoframe_motion.telling import metadata_of, tell_agreement
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Settings):
     """What may be set."""
 
     patches: tuple[int, int] = (5, 5)  #: patches along x and y; (1, 1) aligns whole frames only
@@ -36,21 +37,10 @@ class Params:
     local_motion_A: float = 3.0  #: local motion that is expected before the movie tells better
     n_running: int = 3  #: odd number of neighbouring frames that are aligned together in the first search
     n_rounds: int = 10  #: at most so many rounds of the joint fit
-    dose_weighting: bool = True  #: weigh frames by what their exposure has left of the signal
-    pre_dose_e_A2: float = 0.0  #: exposure of the specimen before the first frame
-    bin_factor: float = (
-        1.0  #: factor by which the micrograph's pixels are larger than the movie's (super-resolution: 2)
-    )
-    halves: bool = False  #: also give sums of even and of odd frames
-    first_frames: int = 0  #: also give the sum of so many first frames
-    eer_frames: int = 0  #: frames of an event file that are added to make one; 0 leaves it to the file's reader
-    eer_upsampling: int = 1  #: pixels of frames to one of the sensor along each axis, for event files: 1, 2 or 4
-    check_gain: bool = True  #: refuse a gain reference that does not fit the frames, and say which way round it does
-    defect_sd: float = 8.0  #: pixels of the sum that stand out by more than this many deviations are mended
-    memory_MB: float = 1000.0  #: movies larger than this, in the file's own numbers, are read again for each pass
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
+        super().__post_init__()
         check_bounds(
             self,
             resolution_A=(0.5, 200.0),
@@ -60,13 +50,6 @@ class Params:
             local_motion_A=(0.01, 1000.0),
             n_running=(1, 999),
             n_rounds=(1, 1000),
-            pre_dose_e_A2=(0.0, 1000.0),
-            bin_factor=(1.0, 16.0),
-            first_frames=(0, 1_000_000),
-            eer_frames=(0, 100_000),
-            eer_upsampling=(1, 4),
-            defect_sd=(1.0, 1000.0),
-            memory_MB=(0.0, 1e7),
         )
         check_order(self, "resolution_A", "low_A")
         if len(self.patches) != 2 or not all(1 <= n <= 40 for n in self.patches):

@@ -13,6 +13,7 @@ from cryoframe.numerics import motion
 from cryoframe.numerics.bounds import check_bounds, check_order
 from cryoframe_motion.admission import check_gain, check_movie, mended, regrouped
 from cryoframe_motion.held import Held
+from cryoframe_motion.settings import Settings
 from cryoframe_motion.summing import Wanted, binned_shape, extra_sums, micrograph
 from cryoframe_motion.telling import metadata_of, tell_agreement
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(Settings):
     """What may be set."""
 
     resolution_A: float = 6.0  #: finest spacing used to align
@@ -30,21 +31,10 @@ class Params:
     max_shift_A: float = 60.0  #: largest shift looked for in one iteration
     n_iterations: int = 12  #: at most so many rounds of alignment
     n_running: int = 3  #: odd number of neighbouring frames that are aligned together
-    dose_weighting: bool = True  #: weigh frames by what their exposure has left of the signal
-    pre_dose_e_A2: float = 0.0  #: exposure of the specimen before the first frame
-    bin_factor: float = (
-        1.0  #: factor by which the micrograph's pixels are larger than the movie's (super-resolution: 2)
-    )
-    halves: bool = False  #: also give sums of even and of odd frames
-    first_frames: int = 0  #: also give the sum of so many first frames
-    eer_frames: int = 0  #: frames of an event file that are added to make one; 0 leaves it to the file's reader
-    eer_upsampling: int = 1  #: pixels of frames to one of the sensor along each axis, for event files: 1, 2 or 4
-    check_gain: bool = True  #: refuse a gain reference that does not fit the frames, and say which way round it does
-    defect_sd: float = 8.0  #: pixels of the sum that stand out by more than this many deviations are mended
-    memory_MB: float = 1000.0  #: movies larger than this, in the file's own numbers, are read again for each pass
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
+        super().__post_init__()
         check_bounds(
             self,
             resolution_A=(0.5, 200.0),
@@ -53,13 +43,6 @@ class Params:
             max_shift_A=(0.1, 5000.0),
             n_iterations=(0, 1000),
             n_running=(1, 999),
-            pre_dose_e_A2=(0.0, 1000.0),
-            bin_factor=(1.0, 16.0),
-            first_frames=(0, 1_000_000),
-            eer_frames=(0, 100_000),
-            eer_upsampling=(1, 4),
-            defect_sd=(1.0, 1000.0),
-            memory_MB=(0.0, 1e7),
         )
         check_order(self, "resolution_A", "low_A")
 
