@@ -53,17 +53,9 @@ def check(stack: ParticleStack, reference: Volume, mask: Mask | None) -> None:
     """
     stack.require("refine")
     n = int(stack.images.shape[-1])
-    if reference.data.shape != (n, n, n) or abs(reference.pixel_size_A / stack.pixel_size_A - 1.0) > 1e-3:
-        raise InvalidInput(
-            f"reference of {reference.data.shape} voxels of {reference.pixel_size_A:.4f} Å for images of {n} px of "
-            f"{stack.pixel_size_A:.4f} Å",
-            expected="the same box and pixel",
-            remedy="Make the starting map with make_initial_volume, which takes both from the stack.",
-        )
+    stack.require_like(reference)
     if n % 2:
         raise InvalidInput(f"boxes of {n} px", expected="an even number: RELION takes no other")
-    if not np.isfinite(reference.data).all() or not np.any(reference.data):
-        raise InvalidInput("the reference is empty or not finite", expected="a map with density")
     if mask is not None and (mask.data.shape != (n, n, n) or not np.max(mask.data) > 0.5):
         raise InvalidInput(f"mask of {mask.data.shape} voxels", expected=f"({n}, {n}, {n}) with voxels above 0.5")
     if not all(np.isfinite(image).all() for image in stack.images):
@@ -174,15 +166,7 @@ def _fsc(first: Array, second: Array, pixel_size_A: float, diameter_A: float) ->
     mask = spherical_mask(n, min(0.5 * diameter_A / pixel_size_A, n / 2 - 1 - _MASK_EDGE_PX), edge_px=_MASK_EDGE_PX)
     bare = fsc.fsc_curve(first, second, pixel_size_A=pixel_size_A)
     masked = fsc.fsc_curve(first, second, pixel_size_A=pixel_size_A, mask=mask)
-    return FscTable.from_columns(
-        {
-            "frequency_1_A": bare.frequency_1_A.astype(np.float32),
-            "fsc_unmasked": bare.fsc.astype(np.float32),
-            "fsc_masked": masked.fsc.astype(np.float32),
-            "fsc_corrected": np.full(len(bare.fsc), np.nan, dtype=np.float32),
-            "n_voxels": np.rint(bare.n_voxels / 2).astype(np.int64),
-        }
-    )
+    return FscTable.of_shells(bare.frequency_1_A, bare.n_voxels, fsc_unmasked=bare.fsc, fsc_masked=masked.fsc)
 
 
 def _with_poses(particles: ParticleTable, path: Path) -> ParticleTable:

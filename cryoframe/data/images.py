@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cryoframe.data.maps import Volume
+
 
 @runtime_checkable
 class FrameSource(Protocol):
@@ -281,6 +283,27 @@ class ParticleStack:
                     expected="one pixel size",
                     remedy="Extract all particles with the same pixel and box.",
                 )
+
+    def require_like(self, reference: Volume) -> None:
+        """Refuse a map that these particles cannot be aligned to.
+
+        Raises
+        ------
+        InvalidInput
+            Another box or pixel, nothing in it, values that are not finite.
+        """
+        import numpy as np
+
+        n, pixel_A = int(self.images.shape[-1]), self.pixel_size_A
+        if reference.data.shape != (n, n, n) or abs(reference.pixel_size_A / pixel_A - 1.0) > 1e-3:
+            raise InvalidInput(
+                f"reference of {reference.data.shape} voxels of {reference.pixel_size_A:.4f} Å for images of {n} px of "
+                f"{pixel_A:.4f} Å",
+                expected="the same box and pixel",
+                remedy="Make the starting map with make_initial_volume, which takes both from the stack.",
+            )
+        if not np.isfinite(reference.data).all() or not np.any(reference.data):
+            raise InvalidInput("the reference is empty or not finite", expected="a map with density")
 
     def optics_of(self, group: str) -> Optics:
         """Return the settings of one optics group."""

@@ -331,6 +331,17 @@ class FscTable(Table):
 
     schema = schemas.FSC
 
+    @classmethod
+    def of_shells(cls, frequency_1_A: ArrayLike, n_samples: ArrayLike, **curves: ArrayLike) -> Self:
+        """Build the table from shells of the full transform; a curve that is not given is NaN."""
+        import numpy as np
+
+        nothing = np.full(np.shape(frequency_1_A), np.nan)
+        columns = {name: nothing for name in ("fsc_unmasked", "fsc_masked", "fsc_corrected")} | curves
+        rows = {name: np.asarray(one, np.float32) for name, one in ({"frequency_1_A": frequency_1_A} | columns).items()}
+        # Hermitian mates count once in the table and twice in the transform.
+        return cls.from_columns(rows | {"n_voxels": np.rint(np.asarray(n_samples) / 2).astype(np.int64)})
+
     def resolution_A(self, threshold: float = 0.143, *, curve: str = "fsc_unmasked") -> float:
         """Spacing at which the curve first falls below `threshold`, linearly interpolated; Nyquist if it never does."""
         import numpy as np

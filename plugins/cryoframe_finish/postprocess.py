@@ -113,15 +113,8 @@ def fsc_table(
         noise = [fsc.phase_randomised(half, beyond_shell=shell, rng=rng) for half in (first, second)]
         chance = fsc.fsc_curve(noise[0], noise[1], pixel_size_A=pixel_size_A, mask=mask)
         corrected = fsc.corrected_fsc(masked.fsc, chance.fsc, beyond_shell=shell)
-    return FscTable.from_columns(
-        {
-            "frequency_1_A": bare.frequency_1_A.astype(np.float32),
-            "fsc_unmasked": bare.fsc.astype(np.float32),
-            "fsc_masked": masked.fsc.astype(np.float32),
-            "fsc_corrected": corrected.astype(np.float32),
-            # Hermitian mates count once in the table and twice in the curve.
-            "n_voxels": np.rint(bare.n_voxels / 2).astype(np.int64),
-        }
+    return FscTable.of_shells(
+        bare.frequency_1_A, bare.n_voxels, fsc_unmasked=bare.fsc, fsc_masked=masked.fsc, fsc_corrected=corrected
     )
 
 

@@ -31,15 +31,7 @@ def check_inputs(stack: ParticleStack, reference: Volume, mask: Mask | None) -> 
         Saying which input, what was expected and what to do.
     """
     n = int(stack.images.shape[-1])
-    if reference.data.shape != (n, n, n) or abs(reference.pixel_size_A / stack.pixel_size_A - 1.0) > 1e-3:
-        raise InvalidInput(
-            f"reference of {reference.data.shape} voxels of {reference.pixel_size_A:.4f} Å for images of {n} px of "
-            f"{stack.pixel_size_A:.4f} Å",
-            expected="the same box and pixel",
-            remedy="Make the starting map with make_initial_volume, which takes both from the stack.",
-        )
-    if not np.isfinite(reference.data).all() or not np.any(reference.data):
-        raise InvalidInput("the reference is empty or not finite", expected="a map with density")
+    stack.require_like(reference)
     if mask is not None:
         _check_mask(mask, n)
     stack.require("refine", fewest=FEWEST)

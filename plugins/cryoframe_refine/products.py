@@ -62,16 +62,7 @@ def fsc_table(first: F32, second: F32, geometry: Geometry) -> FscTable:
     """FSC of the half-maps as they are and within the mask of the refinement."""
     bare = fsc.fsc_curve(first, second, pixel_size_A=geometry.pixel_size_A)
     masked = fsc.fsc_curve(first, second, pixel_size_A=geometry.pixel_size_A, mask=geometry.volume_mask)
-    return FscTable.from_columns(
-        {
-            "frequency_1_A": bare.frequency_1_A.astype(np.float32),
-            "fsc_unmasked": bare.fsc.astype(np.float32),
-            "fsc_masked": masked.fsc.astype(np.float32),
-            "fsc_corrected": np.full(len(bare.fsc), np.nan, dtype=np.float32),
-            # Hermitian mates count once in the table and twice in the curve.
-            "n_voxels": np.rint(bare.n_voxels / 2).astype(np.int64),
-        }
-    )
+    return FscTable.of_shells(bare.frequency_1_A, bare.n_voxels, fsc_unmasked=bare.fsc, fsc_masked=masked.fsc)
 
 
 def with_poses(particles: ParticleTable, halves: list[HalfSet], geometry: Geometry) -> ParticleTable:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from cryoframe.data import catalogue
 from cryoframe.data.images import FrameSource, Micrograph, Movie, ParticleStack
+from cryoframe.data.maps import Volume
 from cryoframe.data.optics import GainReference, Optics
-from cryoframe.data.tables import ParticleTable
+from cryoframe.data.tables import FscTable, ParticleTable
 from cryoframe.errors import InvalidInput, SchemaError
 from cryoframe.kernel.stage import stage_specs
 
@@ -95,6 +97,30 @@ def test_a_stack_that_can_be_averaged__is_let_pass() -> None:
 def test_a_stack_no_average_can_come_from__is_refused(stack: ParticleStack, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         stack.require("classify")
+
+
+@pytest.mark.parametrize(
+    ("edge", "pixel_A", "grey", "said"),
+    [
+        (4, 1.0, 1.0, ""),
+        (6, 1.0, 1.0, r"reference of \(6, 6, 6\) voxels of 1.0000 Å for images of 4 px"),
+        (4, 1.01, 1.0, "expected the same box and pixel"),
+        (4, 1.0, 0.0, "the reference is empty or not finite"),
+        (4, 1.0, np.nan, "the reference is empty or not finite"),
+    ],
+)
+def test_a_reference__must_be_like_the_stack(edge: int, pixel_A: float, grey: float, said: str) -> None:
+    reference = Volume(np.full((edge,) * 3, grey, np.float32), pixel_A)
+    with pytest.raises(InvalidInput, match=said) if said else nullcontext():
+        _boxed().require_like(reference)
+
+
+def test_shells_of_a_transform__count_mates_once_and_leave_no_curve_to_guess() -> None:
+    table = FscTable.of_shells([0.0, 0.1], [1.0, 18.0], fsc_unmasked=[1.0, 0.5])
+    assert table.column("n_voxels").tolist() == [0, 9]
+    assert table.floats("fsc_unmasked").tolist() == [1.0, 0.5]
+    assert np.isnan(table.floats("fsc_masked")).all()
+    assert np.isnan(table.floats("fsc_corrected")).all()
 
 
 def test_a_micrograph__has_the_shape_of_its_image() -> None:

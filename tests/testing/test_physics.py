@@ -86,7 +86,7 @@ class Params:
 
 @hookimpl
 def correct_motion(movie: Movie, params: Params, ctx: StageContext) -> CorrectedMicrograph:
-    return motion.correct_motion(movie, motion.Params(params.resolution_A, dose_weighting=False), ctx)
+    return motion.correct_motion(movie, motion.Params(resolution_A=params.resolution_A, dose_weighting=False), ctx)
 """,
     "estimate_ctf": """
 @dataclass(frozen=True)
