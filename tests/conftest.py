@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from cryoframe.testing.pytest_plugin import figure, pytest_terminal_summary
 __all__ = ["figure", "pytest_terminal_summary"]
 
 pytest_plugins = ("kernel_fixtures",)
+# The test processes share the cores: BLAS threads of two of them spin against each other, for twice the CPU time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 
