@@ -12,11 +12,16 @@ import numpy as np
 
 from cryoframe.data import catalogue
 from cryoframe.data.tables import Table
-from cryoframe.errors import Corrupt, Incomplete, InvalidInput, Unsupported
+from cryoframe.errors import Corrupt, CryoframeError, Incomplete, InvalidInput, Refused, Unsupported
 from cryoframe.formats import mrc
 
 MANIFEST = "product.json"
 FORMAT_VERSION = 1
+_LONGEST_NAME = 200
+#: What a manifest of other fields, shapes or files leads to. Other errors of the system are the disk's, not the file's.
+_NOT_A_PRODUCT = (
+    ArithmeticError, AttributeError, FileNotFoundError, IsADirectoryError, LookupError, TypeError, ValueError,
+)  # fmt: skip
 
 
 def save(product: object, folder: Path) -> list[Path]:
@@ -67,7 +72,14 @@ def load(folder: Path) -> object:
     version, kind, tree = _manifest(folder)
     if version != FORMAT_VERSION:
         raise Unsupported(f"product format {version}", path=folder / MANIFEST, expected=str(FORMAT_VERSION))
-    return _restore(tree, catalogue.product_class(kind), folder)
+    try:
+        return _restore(tree, catalogue.product_class(kind), folder)
+    except CryoframeError:
+        raise
+    except _NOT_A_PRODUCT as error:
+        raise Corrupt(
+            f"the manifest does not fit a {kind} ({error})", path=folder / MANIFEST, expected="the fields of its class"
+        ) from error
 
 
 def kind_of(folder: Path) -> str:
@@ -151,12 +163,20 @@ def _restore(tree: object, annotation: object, folder: Path) -> object:
 
 def _restore_mapping(tree: dict[str, object], annotation: object, folder: Path) -> object:
     if "array" in tree:
-        return _load_array(folder / str(tree["array"])).reshape(typing.cast("list[int]", tree["shape"]))
+        return _load_array(_beside(folder, tree["array"])).reshape(typing.cast("list[int]", tree["shape"]))
     cls = _class_of(annotation)
     if "table" in tree:
-        return cls.read(folder / str(tree["table"]))  # type: ignore[attr-defined]
+        return cls.read(_beside(folder, tree["table"]))  # type: ignore[attr-defined]
     hints = _hints(cls)
     return cls(**{name: _restore(value, hints[name], folder) for name, value in tree.items()})
+
+
+def _beside(folder: Path, name: object) -> Path:
+    """Return the file a manifest names; it lies in the product's own folder or is refused."""
+    path = folder / str(name)
+    if path.parent != folder or len(path.name) > _LONGEST_NAME:
+        raise Refused(f"the manifest leads to {name}", path=folder / MANIFEST, expected="a file of this product")
+    return path
 
 
 def _load_array(path: Path) -> np.ndarray[typing.Any, typing.Any]:

@@ -149,7 +149,8 @@ def model_text(path: Path, limit: int = _LARGEST_BYTES) -> str:
             raise Corrupt(f"the compressed model is damaged ({error})", path=path, remedy="Copy it again.") from error
     if len(data) >= _LARGEST_BYTES:
         raise Refused("the model file is too large", path=path, expected=f"less than {_LARGEST_BYTES} bytes of text")
-    return data.decode("utf-8", errors="replace")
+    # One "?" for what is not ASCII: a character of several bytes, cut by a fixed column, is no text any more.
+    return data.decode("utf-8", errors="replace").encode("ascii", errors="replace").decode("ascii")
 
 
 def looks_like_model(text: str) -> bool:

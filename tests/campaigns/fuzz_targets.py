@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "plugins"))
 
 from cryoframe.testing.soak.incomplete import mrc, tiff
 
@@ -60,6 +63,42 @@ def _gain(path: Path) -> object:
     from cryoframe_formats.gain import open_gain
 
     return open_gain(path)
+
+
+def _dm(path: Path) -> object:
+    from cryoframe_formats.dm import read_dm
+    from cryoframe_formats.gain import open_gain
+
+    return read_dm(path).image.read(), open_gain(path)
+
+
+def _defects(path: Path) -> object:
+    from cryoframe_formats.defect_list import defects_from_text
+
+    return defects_from_text(path.read_text(encoding="latin-1"), str(path))
+
+
+def _model(path: Path) -> object:
+    from cryoframe_model.structure import read_atoms
+
+    return read_atoms(path)
+
+
+def _product(path: Path) -> object:
+    """Take the file for the manifest of a product whose array lies beside it."""
+    from cryoframe.formats import products
+
+    manifest = path.read_bytes()
+    folder = path.parent / "of"
+    _products(path.parent)
+    (folder / products.MANIFEST).write_bytes(manifest)
+    return products.load(folder)
+
+
+def _event(path: Path) -> object:
+    from cryoframe.records.events import from_json
+
+    return from_json("FileSettled", path.read_text(encoding="latin-1"))
 
 
 def _mdoc(path: Path) -> object:
@@ -140,6 +179,34 @@ def _gains(folder: Path) -> list[bytes]:
     pixels = np.random.default_rng(1).normal(1.0, 0.05, (24, 20)).astype(np.float32)
     tifffile.imwrite(folder / "seed.tif", pixels)
     return [(folder / "seed.tif").read_bytes()]
+
+
+def _eers(folder: Path) -> list[bytes]:
+    from eer_encoder import encode, random_events, write_eer
+
+    chance, shape, made = np.random.default_rng(1), (12, 16), []
+    for compression, run_bits, is_big in ((65001, 7, True), (65000, 8, True), (65002, 7, True), (65001, 7, False)):
+        streams = [encode(random_events(chance, shape, n), 192, run_bits) for n in (0, 20, 60)]
+        streams = streams if compression != 65002 else [encode(np.zeros((0, 3), np.int64), 192, 7)] * 3
+        write_eer(folder / "seed.eer", streams, shape, compression=compression, big=is_big)
+        made.append((folder / "seed.eer").read_bytes())
+    return made
+
+
+def _defect_lists(folder: Path) -> list[bytes]:
+    from cryoframe_formats.defect_list import defect_list_text
+
+    chance = np.random.default_rng(1)
+    return [defect_list_text(chance.random((9, 13)) < frac).encode() for frac in (0.0, 0.02, 0.4)]
+
+
+def _products(folder: Path) -> list[bytes]:
+    from cryoframe.data.images import Micrograph
+    from cryoframe.formats import products
+
+    (folder / "of").mkdir(exist_ok=True)
+    products.save(Micrograph("m", np.ones((32, 32), np.float32), 1.0), folder / "of")
+    return [(folder / "of" / products.MANIFEST).read_bytes()]
 
 
 def _tables(folder: Path) -> list[bytes]:
@@ -239,11 +306,69 @@ run = "estimate_ctf"
 use = "spectrum"
 params = { low_A = 30.0 }
 """
+_PDB = b"""CRYST1   10.000   10.000   10.000  90.00  90.00  90.00 P 1           1
+ATOM      1  N   ALA A   1      11.104   6.134  -6.504  1.00 10.00           N
+ATOM      2  CA  ALA A   1      11.639   6.071  -5.147  1.00 10.00           C
+ATOM      3  C   ALA A   1      10.674   5.364  -4.200  1.00 10.00           C
+END
+"""
+_CIF = b"""data_x
+loop_
+_atom_site.group_PDB
+_atom_site.id
+_atom_site.type_symbol
+_atom_site.label_atom_id
+_atom_site.label_alt_id
+_atom_site.label_comp_id
+_atom_site.label_asym_id
+_atom_site.label_entity_id
+_atom_site.label_seq_id
+_atom_site.Cartn_x
+_atom_site.Cartn_y
+_atom_site.Cartn_z
+_atom_site.occupancy
+_atom_site.B_iso_or_equiv
+_atom_site.auth_seq_id
+_atom_site.auth_asym_id
+_atom_site.pdbx_PDB_model_num
+ATOM 1 N N . ALA A 1 1 11.104 6.134 -6.504 1.00 10.00 1 A 1
+ATOM 2 C CA . ALA A 1 1 11.639 6.071 -5.147 1.00 10.00 1 A 1
+loop_
+_pdbx_struct_assembly_gen.assembly_id
+_pdbx_struct_assembly_gen.oper_expression
+_pdbx_struct_assembly_gen.asym_id_list
+1 1 A
+loop_
+_pdbx_struct_oper_list.id
+_pdbx_struct_oper_list.matrix[1][1]
+_pdbx_struct_oper_list.matrix[1][2]
+_pdbx_struct_oper_list.matrix[1][3]
+_pdbx_struct_oper_list.vector[1]
+_pdbx_struct_oper_list.matrix[2][1]
+_pdbx_struct_oper_list.matrix[2][2]
+_pdbx_struct_oper_list.matrix[2][3]
+_pdbx_struct_oper_list.vector[2]
+_pdbx_struct_oper_list.matrix[3][1]
+_pdbx_struct_oper_list.matrix[3][2]
+_pdbx_struct_oper_list.matrix[3][3]
+_pdbx_struct_oper_list.vector[3]
+1 1 0 0 0 0 1 0 0 0 0 1 0
+"""
+_EVENT = (
+    b'{"event_id":"18a1b2c3d4e5f60700112233","time_utc":"2026-11-23T10:00:00.000000+00:00","run_id":"r","cause":"",'
+    b'"root":"0","path":"a.mrc","size":4,"mtime_ns":5,"digest":"00"}'
+)
 
 TARGETS = (
     Target("mrc", ".mrc", _mrc, _mrcs),
     Target("mrc_movie", ".mrc", _movie("mrc_movie"), lambda folder: [mrc(1), mrc(2)]),
     Target("tiff_movie", ".tif", _movie("tiff_movie"), _tiffs),
+    Target("eer_movie", ".eer", _movie("eer_movie"), _eers),
+    Target("dm", ".dm4", _dm, lambda folder: _shared("headers/*.dm*")),
+    Target("defects", ".txt", _defects, _defect_lists),
+    Target("model", ".cif", _model, lambda folder: [_CIF, _PDB], (*FILE, "InvalidInput")),
+    Target("product", ".json", _product, _products, (*FILE, "SchemaError", "InvalidInput")),
+    Target("event", ".json", _event, lambda folder: [_EVENT]),
     Target("picture", ".png", _picture, _pictures),
     Target("gain", ".tif", _gain, _gains),
     Target("star", ".star", _star, lambda folder: [_STAR, _MOTION, *_shared("star/**/*.star", 4)]),

@@ -25,6 +25,8 @@ BY_NAME = {target.name: target for target in TARGETS}
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_damaged_files__are_read_or_refused(target: Target, tmp_path: Path, figure: Callable) -> None:
     seeds = target.seeds(tmp_path)
+    if not seeds:
+        pytest.skip(f"{target.name}: its whole files are real ones, and those are not here")
     chance = random.Random(7)
     said = [told for _, told in apart(target, [mutated(chance, seeds) for _ in range(N_INPUTS)], tmp_path)]
     assert [one for one in said if one.startswith("FAULT")] == []
