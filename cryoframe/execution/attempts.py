@@ -10,6 +10,7 @@ from typing import Any
 
 from cryoframe.data.ids import digest_bytes
 from cryoframe.errors import ContractError, PluginError
+from cryoframe.execution import checkpoints
 from cryoframe.execution.executor import LOG, TRACEBACK, Job, Outcome
 from cryoframe.execution.ledger import Due
 from cryoframe.kernel.attempt import BUILT_IN_EXECUTORS
@@ -78,6 +79,7 @@ def job(
         deadline_s=stage.timeout_s,
         memory_MB=float(stage.memory_MB),
         summary=due.node.domain != "set",
+        checkpoint=checkpoints.place_of(due, said, scratch, seed=config.seed),
     )
 
 
@@ -107,6 +109,7 @@ def record(config: RunConfig, due: Due, said: Mapping[str, Any], outcome: Outcom
             "interpreter": said["python"],
             FIGURES: outcome.result.get("figures", {}),
             **{name: outcome.result[name] for name in ("node",) if name in outcome.result},
+            **({"so_far": True} if due.so_far else {}),
         },
     )
 

@@ -12,7 +12,7 @@ from cryoframe.kernel.plugins import Plugins
 
 HOOK = "make_executor"
 #: Folders of a run that may lie where other machines see them, apart from its database.
-SHARED = ("stages", "scratch", "damaged", ELSEWHERE)
+SHARED = ("stages", "scratch", "damaged", "checkpoints", ELSEWHERE)
 
 
 def here(config: RunConfig, voice: Voice = mute) -> Executor:

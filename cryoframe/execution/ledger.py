@@ -44,6 +44,8 @@ class Due:
     refs: tuple[InputRef, ...]
     digests: Mapping[str, tuple[str, ...]]
     left_out: tuple[str, ...] = ()
+    #: Of a stage that carries on, while items arrive: the product depends on how the set grew.
+    so_far: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,14 @@ class Ledger:
             return None
         digests = {name: tuple(part.digest for part in parts) for name, parts in wires.items()}
         refs = tuple(self._ref(node, name, source, wires[name], updates) for name, source in node.wires.items())
-        return Due(node, unit, self._key(node, digests), refs, digests, tuple(sorted(left_out)))
+        key = self._key(node, digests)
+        so_far = live and self._carries_on(node) and not self.store.has(node.id, key)
+        key = digest_facts({"so_far": key}) if so_far else key
+        return Due(node, unit, key, refs, digests, tuple(sorted(left_out)), so_far)
+
+    def _carries_on(self, node: Node) -> bool:
+        """Whether what a stage makes of a growing set depends on how it grew; see ``checkpoints``."""
+        return node.domain == "set" and bool(self.described[node.id].get("carries_on"))
 
     def _wait(self, node: Node, unit: str) -> None:
         """Note that what a task made is out of date until what it needs is there again."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoframe.errors import CryoframeError, EnvironmentFault
-from cryoframe.execution import attempts, descriptions
+from cryoframe.execution import attempts, checkpoints, descriptions
 from cryoframe.execution.attempts import Running
 from cryoframe.execution.breaker import Breaker, implementation
 from cryoframe.execution.executor import JOB, RESULT, Executor, Job, Outcome
@@ -349,6 +349,7 @@ class Runner:
         if known is not None and known.key == due.key:
             self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, committed.digest)
         self._troubles.pop((due.node.id, due.item_id), None)
+        checkpoints.forget(self.store.folder, due, live=self.live)
         self._consider_unit(due.item_id)
 
     def _saved(self, committed: Committed, job: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryoframe.data.ids import digest_file
 from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault
-from cryoframe.execution import summary, worker_inputs, worker_results
+from cryoframe.execution import checkpoints, summary, worker_inputs, worker_results
 from cryoframe.execution.executor import RESULT, TRACEBACK, Job
 from cryoframe.formats import products
 from cryoframe.kernel import contract, device
@@ -137,6 +137,7 @@ def describe(job: Job, plugins: Plugins) -> dict[str, Any]:
         "why": why,
         "source": plugin.source_digest,
         "python": sys.version.split()[0],
+        "carries_on": contract.plugin_attribute(plugin.module, "CARRIES_ON", False),
     }
 
 
@@ -203,6 +204,7 @@ def _context(job: Job, tell: Tell, notes: worker_results.Notes, is_cancelled: Ca
         on_log=lambda message: print_line(job, message),
         on_drop=notes.drop,
         is_cancelled=is_cancelled,
+        checkpoint_dir=checkpoints.made(job.checkpoint),
     )
 
 

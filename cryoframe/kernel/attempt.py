@@ -78,6 +78,7 @@ class Job:
     `describe` asks only what the plugin is; nothing is run. `summary` asks for figures and pictures too. `folder` is
     the attempt's own; the product goes into its ``product``. `memory_MB` and `deadline_s` are limits, 0 = none.
     `python` is another interpreter, or empty. `source` is the digest of the plugin's code as the run knows it, or "".
+    `checkpoint` is a folder that outlives the attempt, or "".
     """
 
     stage_id: str
@@ -98,6 +99,7 @@ class Job:
     services: tuple[Offer, ...] = ()
     source: str = ""
     summary: bool = False
+    checkpoint: str = ""
 
     def write(self) -> Path:
         """Write the job into its folder."""

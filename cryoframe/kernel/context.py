@@ -38,6 +38,11 @@ class StageContext:
         ``cpu`` or ``cuda:n``, already resolved.
     on_report, on_metric, on_log, on_drop, is_cancelled
         Where the stage's voice goes; set by the runner.
+    checkpoint_dir
+        A private folder that outlives the call, for a later attempt at the same task; or None. Believe nothing in it
+        whose key is not that of all the result depends on: the result may not depend on whether it was there. A module
+        with ``CARRIES_ON = True`` is given, while a set grows, what it left of the smaller set, and may go on from
+        there; the last run over the whole set is never given it.
     """
 
     workdir: Path
@@ -51,6 +56,7 @@ class StageContext:
     on_log: Callable[[str], None] = field(default=_silent, repr=False)
     on_drop: Callable[[Sequence[int], str, Sequence[float], float | None], None] = field(default=_silent, repr=False)
     is_cancelled: Callable[[], bool] = field(default=_never, repr=False)
+    checkpoint_dir: Path | None = None
 
     @property
     def rng(self) -> np.random.Generator:

@@ -145,6 +145,8 @@ def _attribute_faults(plugin: object) -> list[str]:
     devices = plugin_attribute(plugin, "DEVICES", ("cpu",))
     if not isinstance(devices, tuple) or not devices or not set(devices) <= {"cpu", "cuda"}:
         found.append(f"DEVICES is {devices!r}, expected a tuple of 'cpu' and 'cuda'")
+    if not isinstance(plugin_attribute(plugin, "CARRIES_ON", False), bool):
+        found.append("CARRIES_ON is neither True nor False")
     if not isinstance(plugin_attribute(plugin, "CONVENTION", Convention()), Convention):
         found.append("CONVENTION is not a cryoframe.Convention")
     return found
