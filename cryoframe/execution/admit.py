@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,30 @@ class Reading:
     mtime_ns: int
     digest: str
     header: Mapping[str, Scalar]
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrival:
+    """A file that was read, as it is to be admitted.
+
+    Parameters
+    ----------
+    name
+        Its path below `root`.
+    kind
+        ``Movie`` or ``Micrograph``.
+    facts
+        What a side-car says.
+    reading
+        What was read.
+    """
+
+    name: str
+    path: Path
+    kind: str
+    facts: Mapping[str, Scalar]
+    root: Path
+    reading: Reading
 
 
 class Admission:
@@ -78,43 +102,48 @@ class Admission:
         except FileError as error:
             self._bus.publish(events.FileRejected, **place, reason=str(error), kind=type(error).__name__)
             raise
-        return self.read(path, kind, facts, root, reading=Reading(stat.st_size, stat.st_mtime_ns, digest, header))
+        reading = Reading(stat.st_size, stat.st_mtime_ns, digest, header)
+        return self.read([Arrival(place["path"], path, kind, facts, root, reading)])[0]
 
-    def read(
-        self,
-        path: Path,
-        kind: str,
-        facts: Mapping[str, Scalar],
-        root: Path,
-        *,
-        reading: Reading,
-        exists: Callable[[Path], bool] = Path.exists,
-    ) -> Item:
-        """Admit a file that was read elsewhere; this touches the file itself no more.
+    def read(self, arrivals: Sequence[Arrival], *, exists: Callable[[Path], bool] = Path.exists) -> list[Item]:
+        """Admit files that were read elsewhere, all of them in one transaction; this touches the files no more.
 
         Parameters
         ----------
-        path, kind, facts, root
-            As of :meth:`file`.
-        reading
-            What was read.
+        arrivals
+            The files. Where two have the same content or name, the first is admitted before the other is judged.
         exists
             Tells whether a file is there; asked of files of the same content.
         """
         crash_point("admit.digested")
-        name = path.relative_to(root).as_posix()
-        place = {"path": name, "root": str(root)}
-        identity = {"file_bytes": reading.size, "mtime_ns": reading.mtime_ns}
-        size, mtime_ns, digest = reading.size, reading.mtime_ns, reading.digest
-        made: list[Event] = [self._bus.make(events.FileSettled, **place, size=size, mtime_ns=mtime_ns, digest=digest)]
-        found = Item("", kind, reading.digest, str(path), dict(reading.header) | dict(facts) | identity)
-        item = self._item(_printable(name), found, place, made, exists)
-        if self._config is not None and isinstance(made[-1], events.ItemAdmitted):
-            facts = {"n_frames": reading.header.get("n_frames", 0), **facts}
-            for remark in contradictions.remarks(self._config, kind, str(path), reading.header, facts):
-                made.append(self._bus.make(events.ItemRemarked, item_id=item.item_id, remark=remark))
+        items: list[Item] = []
+        made: list[Event] = []
+        group: set[str] = set()
+        for arrival in arrivals:
+            digest, name = f"digest {arrival.reading.digest}", _printable(arrival.name)
+            if not group.isdisjoint((digest, name)):
+                self._bus.publish_many(made)
+                crash_point("admit.group")
+                made, group = [], set()
+            items.append(self._judged(arrival, name, made, exists))
+            group |= {digest, name, items[-1].item_id}
         self._bus.publish_many(made)
         crash_point("admit.settled")
+        return items
+
+    def _judged(self, arrival: Arrival, name: str, made: list[Event], exists: Callable[[Path], bool]) -> Item:
+        """Return the item that a file is, and add to `made` what is to be said of it."""
+        reading, kind, path = arrival.reading, arrival.kind, str(arrival.path)
+        place = {"path": arrival.name, "root": str(arrival.root)}
+        seen: dict[str, Scalar] = {"size": reading.size, "mtime_ns": reading.mtime_ns}
+        made.append(self._bus.make(events.FileSettled, **place, **seen, digest=reading.digest))
+        identity = {"file_bytes": reading.size, "mtime_ns": reading.mtime_ns}
+        found = Item("", kind, reading.digest, path, dict(reading.header) | dict(arrival.facts) | identity)
+        item = self._item(name, found, place, made, exists)
+        if self._config is not None and isinstance(made[-1], events.ItemAdmitted):
+            facts = {"n_frames": reading.header.get("n_frames", 0), **arrival.facts}
+            for remark in contradictions.remarks(self._config, kind, path, reading.header, facts):
+                made.append(self._bus.make(events.ItemRemarked, item_id=item.item_id, remark=remark))
         return item
 
     def _unchanged(self, row: FileRow | None, identity: tuple[int, int], path: Path) -> Item | None:

@@ -12,7 +12,7 @@ from typing import Self
 
 from cryoframe.errors import ConfigError, CryoframeError, FileError, StoreError
 from cryoframe.execution import attempts, executors
-from cryoframe.execution.admit import Admission, Reading
+from cryoframe.execution.admit import Admission, Arrival
 from cryoframe.execution.control import Desk, Request, leftovers
 from cryoframe.execution.executor import Executor
 from cryoframe.execution.ledger import Ledger
@@ -189,11 +189,9 @@ class Run:
         item = self._door().file(path, _KIND_OF.get(kind, kind), facts or {}, Path(root or path.parent).absolute())
         return self._admitted(item)
 
-    def admit_read(
-        self, path: Path, kind: str, facts: Mapping[str, Scalar], root: Path, *, reading: Reading, exists: Exists
-    ) -> Item:
-        """Admit one whole file that a process apart has read; see :meth:`Admission.read`."""
-        return self._admitted(self._door().read(path, kind, facts, root, reading=reading, exists=exists))
+    def admit_read(self, arrivals: Sequence[Arrival], *, exists: Exists) -> list[Item]:
+        """Admit whole files that a process apart has read; see :meth:`Admission.read`."""
+        return [self._admitted(item) for item in self._door().read(arrivals, exists=exists)]
 
     def retry(self, stage_id: str | None = None, item_id: str | None = None) -> int:
         """Queue what was given up once more (all, of a stage, of an item); returns how many tasks that are."""

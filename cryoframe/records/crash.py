@@ -22,7 +22,7 @@ STORE_POINTS = (
 )  # fmt: skip
 RUNNER_POINTS = (
     "runner.queued", "runner.started", "runner.outcome", "runner.before_commit", "runner.committed", "runner.finished",
-    "admit.digested", "admit.settled",
+    "admit.digested", "admit.group", "admit.settled",
 )  # fmt: skip
 
 

@@ -57,8 +57,8 @@ class Child:
             answer = self.poll(self._deadline_s)
         return answer
 
-    def start(self, question: Mapping[str, Any]) -> None:
-        """Put a question; :meth:`poll` has the answer.
+    def start(self, *questions: Mapping[str, Any]) -> None:
+        """Put questions; :meth:`poll` has the answers, one a call, in the same order.
 
         Raises
         ------
@@ -69,14 +69,14 @@ class Child:
         assert process.stdin is not None  # both ends are pipes
         self._pieces, self.beat, self._late_at_s = b"", "", time.monotonic() + self._deadline_s
         try:
-            process.stdin.write(json.dumps(question).encode() + b"\n")
+            process.stdin.write(b"".join(json.dumps(question).encode() + b"\n" for question in questions))
             process.stdin.flush()
         except OSError as error:
             self.close()
             raise EnvironmentFault(f"helper process died ({error.strerror})") from error
 
     def poll(self, timeout_s: float) -> Answer | None:
-        """Return the answer, or None if it takes longer than `timeout_s`.
+        """Return the next answer, or None if it takes longer than `timeout_s`.
 
         Raises
         ------
@@ -89,9 +89,10 @@ class Child:
             if newline:
                 self._pieces = rest
                 answer: Answer = json.loads(line)
+                self._late_at_s = time.monotonic() + self._deadline_s
                 if "beat" not in answer:
                     return answer
-                self.beat, self._late_at_s = str(answer["beat"]), time.monotonic() + self._deadline_s
+                self.beat = str(answer["beat"])
                 continue
             now_s = time.monotonic()
             piece = self._piece(process, max(0.0, min(end_s, self._late_at_s) - now_s))

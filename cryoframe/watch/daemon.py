@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryoframe.errors import ConfigError, EnvironmentFault, PluginError
+from cryoframe.execution.outbox import Outbox
 from cryoframe.execution.run import Run
 from cryoframe.execution.runner import Runner
 from cryoframe.records.events import Event
@@ -116,7 +117,8 @@ class Daemon:
         section = run.config.input("movies")
         self._prober = Prober(run.config.plugin_files, run.config.blocked)
         self._doorstep = Doorstep(config, section.n_frames_expected if section else None, self._prober)
-        self._entrances = [Entrance(run, root, self._doorstep) for root in self.roots]
+        self._outbox = Outbox(run.bus)
+        self._entrances = [Entrance(run, root, self._doorstep, self._outbox) for root in self.roots]
         self._attention, self._watermarks = Attention(run), accounts.Watermarks(run.bus, run.state)
         self._wakeup = Wakeup([root.folder for root in self.roots], config.observer)
         self._lost: set[Path] = set()
@@ -189,6 +191,7 @@ class Daemon:
     def _turn(self, runner: Runner) -> bool:
         """Do what is due; returns whether the runner has work."""
         now_s = time.monotonic()
+        self._outbox.flush()  # what a full disk refused
         if self._reload_asked:
             self._reload_asked = False
             with suppress(ConfigError, PluginError):  # the journal says why it was refused
@@ -294,8 +297,9 @@ class Daemon:
         self._guard.check()
 
     def _publish(self, said: list[Said]) -> None:
-        if said:
-            self._run.bus.publish_many([self._run.bus.make(cls, "", **payload) for cls, payload in said])
+        for cls, payload in said:
+            self._outbox.say(cls, **payload)
+        self._outbox.flush()
 
     def _tell_outages(self) -> None:
         for root in self.roots:

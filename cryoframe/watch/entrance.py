@@ -1,12 +1,15 @@
-"""Brings the settled files of one root into the run, one after the other; each is read in a process apart meanwhile."""
+"""Brings the settled files of one root into the run, some at a time; they are read in a process apart meanwhile."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 
 from cryoframe.errors import EnvironmentFault, FileError, StoreError
+from cryoframe.execution.admit import Arrival
+from cryoframe.execution.outbox import Outbox
 from cryoframe.execution.run import Run
 from cryoframe.records.events import Scalar
 from cryoframe.watch.doorstep import Doorstep
@@ -16,6 +19,12 @@ from cryoframe.watch.roots import Root, Said
 
 #: A reading that takes longer goes on while the daemon does something else.
 LINGER_S = 0.05
+#: Files admitted in one transaction: two events each, so that a group is what the disk takes in one go.
+GROUP = 100
+#: A group is begun with no more than this, so that a reload or an end need not wait for many large movies.
+_GROUP_BYTES, _NAME_BYTES = 256 << 20, 30_000
+
+Inside = tuple[Entry, dict[str, Scalar]]
 
 
 class Entrance:
@@ -29,17 +38,19 @@ class Entrance:
         Whose files.
     doorstep
         Judges what has settled.
+    outbox
+        Keeps what a full disk refuses until it can be said.
     """
 
-    def __init__(self, run: Run, root: Root, doorstep: Doorstep) -> None:
-        self._run, self._root, self._doorstep = run, root, doorstep
+    def __init__(self, run: Run, root: Root, doorstep: Doorstep, outbox: Outbox) -> None:
+        self._run, self._root, self._doorstep, self._outbox = run, root, doorstep, outbox
         self._intake = Intake(run.config.plugin_files, run.config.blocked)
-        self._inside: tuple[Entry, dict[str, Scalar]] | None = None
+        self._inside: deque[Inside] = deque()
 
     @property
     def is_reading(self) -> bool:
         """Whether a file is being read."""
-        return self._inside is not None
+        return bool(self._inside)
 
     def close(self) -> None:
         """End the reading process."""
@@ -48,79 +59,126 @@ class Entrance:
     def renew(self) -> None:
         """Read with the plugins that are configured now; what is being read is read again."""
         self._intake.close()
-        self._inside = None
+        self._inside.clear()
         self._intake = Intake(self._run.config.plugin_files, self._run.config.blocked)
 
     def work(self, until_s: float) -> bool:
         """Admit what can be admitted by then; returns whether anything was decided."""
-        decided = False
-        ready = self._ready()
+        decided, ready = False, self._ready()
         while True:
-            if self._inside is None:
-                entry = next(ready, None)
-                if entry is None:
+            if not self._inside:
+                decided |= self._begin(ready)
+                if not self._inside:
                     return decided
-                decided |= self._guarded(entry, self._begin)
-            if self._inside is not None:
-                entry = self._inside[0]
-                decided |= self._guarded(entry, self._collect)
-                if self._inside is not None:
-                    return decided
-            if time.monotonic() >= until_s:
+            arrivals, some = self._collect()
+            decided |= some
+            if not self._inside and time.monotonic() < until_s:
+                decided |= self._begin(ready)  # they are read while the others are admitted
+            decided |= self._admit(arrivals)
+            if not arrivals or time.monotonic() >= until_s:
                 return decided
 
     def _ready(self) -> Iterator[Entry]:
-        now_s = time.monotonic()
+        now_s, inside = time.monotonic(), {entry.path for entry, _ in self._inside}
         for entry in [] if self._root.offline else self._root.pending():
-            if entry.n_looks < 2 or entry.not_before_s > now_s or not entry.is_pending:
+            if entry.n_looks < 2 or entry.not_before_s > now_s or entry.path in inside or not entry.is_pending:
                 continue
-            if self._doorstep.remaining_s(self._root, entry, now_s) <= 0:
+            if entry.is_ripe or self._doorstep.remaining_s(self._root, entry, now_s) <= 0:
+                entry.is_ripe = True
                 yield entry
 
-    def _guarded(self, entry: Entry, step: Callable[[Entry, float], bool]) -> bool:
-        """Take a step with a file; whatever comes of it, the journal has it and the entry follows the journal."""
+    def _begin(self, ready: Iterator[Entry]) -> bool:
+        """Have the next files read that are worth it; returns whether one was decided at once."""
+        begun: list[Inside] = []
+        said: list[Said] = []
+        n_bytes = n_name_bytes = 0
+        decided = False
+        for entry in ready:
+            facts, refused = self._judged(entry)
+            if refused is not None:
+                said.append(refused)
+                decided = True
+            if facts is None:
+                continue
+            if entry.announced != (entry.size, entry.mtime_ns):
+                said.append(self._root.announce(entry))
+            begun.append((entry, facts))
+            n_bytes += entry.size
+            n_name_bytes += len(entry.path) + len(os.fspath(self._root.folder)) + 50
+            if len(begun) >= GROUP or n_bytes >= _GROUP_BYTES or n_name_bytes >= _NAME_BYTES:
+                break
+        self._publish(said)
+        if begun:
+            try:
+                self._intake.begin([self._root.path(entry) for entry, _ in begun], self._root.kind)
+                self._inside.extend(begun)
+            except EnvironmentFault as error:
+                self._put_off(begun[0][0], error)
+        return decided
+
+    def _judged(self, entry: Entry) -> tuple[dict[str, Scalar] | None, Said | None]:
+        """Return what is known besides the header, None if it has to wait; and what is to be said if it is refused."""
         now_s = time.monotonic()
         try:
-            return step(entry, now_s)
+            facts = self._doorstep.facts(self._root, entry, now_s)
         except EnvironmentFault as error:
-            self._inside = None
-            poll_s = self._root.config.poll_s
-            entry.reason, entry.not_before_s = str(error.what), max(entry.not_before_s, now_s + poll_s)
-            return False
+            self._put_off(entry, error)
+            return None, None
         except FileError as error:
-            self._inside = None
-            self._publish(self._root.reject(entry, type(error).__name__, str(error.what)))
-            return True
-
-    def _begin(self, entry: Entry, now_s: float) -> bool:
-        facts = self._doorstep.facts(self._root, entry, now_s)
+            return None, self._root.reject(entry, type(error).__name__, str(error.what))
         if facts is None:
             entry.not_before_s = now_s + self._root.config.poll_s
-            return False
-        if entry.announced != (entry.size, entry.mtime_ns):
-            self._publish(self._root.announce(entry))
-        self._intake.begin(self._root.path(entry), self._root.kind)
-        self._inside = (entry, facts)
-        return False
+        return facts, None
 
-    def _collect(self, entry: Entry, now_s: float) -> bool:
-        assert self._inside is not None
-        del now_s
-        reading = self._intake.outcome(LINGER_S)
-        if reading is None:
+    def _collect(self) -> tuple[list[Arrival], bool]:
+        """Return what was read by now, and whether a file was refused."""
+        found: list[Arrival] = []
+        said: list[Said] = []
+        end_s = time.monotonic() + LINGER_S
+        while self._inside:
+            entry, facts = self._inside[0]
+            try:
+                reading = self._intake.outcome(max(0.0, end_s - time.monotonic()))
+                if reading is None:
+                    break
+                entry.is_ripe = False  # whatever comes of it: one that has changed is to be looked at again
+                if entry.is_pending and entry.is_as_judged(reading.size, reading.mtime_ns):
+                    path, root = self._root.path(entry), self._root
+                    found.append(Arrival(entry.path, path, root.kind, facts, root.folder, reading))
+            except EnvironmentFault as error:
+                self._put_off(entry, error)
+            except FileError as error:
+                said.append(self._root.reject(entry, type(error).__name__, str(error.what)))
+            self._inside.popleft()
+            if not self._intake.paths:  # its process was lost, or it has read all there was
+                self._inside.clear()
+        self._publish(said)
+        return found, bool(said)
+
+    def _admit(self, arrivals: list[Arrival]) -> bool:
+        """Admit files in one transaction; the journal has them, and the entries follow the journal."""
+        if not arrivals:
             return False
-        (_, facts), self._inside = self._inside, None
-        if not entry.is_pending:  # it went away meanwhile
+        try:
+            self._run.admit_read(arrivals, exists=self._intake.exists)
+        except EnvironmentFault as error:
+            for arrival in arrivals:
+                self._put_off(self._root.entries[arrival.name], error)
             return False
-        path, root = self._root.path(entry), self._root.folder
-        self._run.admit_read(path, self._root.kind, facts, root, reading=reading, exists=self._intake.exists)
-        row = self._run.state.file(os.fspath(root), entry.path)
-        if row is None:
-            raise StoreError(f"{entry.path} was admitted and the journal does not know it")
-        entry.status, entry.reason = Entry.of(row).status, row.reason
-        entry.size, entry.mtime_ns, entry.announced = row.size, row.mtime_ns, (row.size, row.mtime_ns)
+        folder = os.fspath(self._root.folder)
+        for arrival in arrivals:
+            row, entry = self._run.state.file(folder, arrival.name), self._root.entries[arrival.name]
+            if row is None:
+                raise StoreError(f"{entry.path} was admitted and the journal does not know it")
+            entry.status, entry.reason = Entry.of(row).status, row.reason
+            entry.settle(row.size, row.mtime_ns)
         return True
 
-    def _publish(self, said: Said) -> None:
-        cls, payload = said
-        self._run.bus.publish_many([self._run.bus.make(cls, "", **payload)])
+    def _put_off(self, entry: Entry, error: EnvironmentFault) -> None:
+        entry.reason = str(error.what)
+        entry.not_before_s = max(entry.not_before_s, time.monotonic() + self._root.config.poll_s)
+
+    def _publish(self, said: list[Said]) -> None:
+        for cls, payload in said:
+            self._outbox.say(cls, **payload)
+        self._outbox.flush()

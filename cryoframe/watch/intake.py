@@ -1,4 +1,4 @@
-"""Reads a file whole, digest and header, in a process apart while the daemon goes on; decides nothing about it.
+"""Reads files whole, digest and header, in a process apart while the daemon goes on; decides nothing about them.
 
 A share that hangs hangs the reading process, which is given up after a time of silence; while bytes come it is not
 silent, however large the file.
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _CHUNK_BYTES, _BEAT_S = 4 << 20, 1.0
 
 
 class Intake:
-    """The asking side: one file at a time.
+    """The asking side: some files, one after the other.
 
     Parameters
     ----------
@@ -44,23 +44,25 @@ class Intake:
     def __init__(self, plugin_files: Sequence[Path], blocked: Sequence[str], *, silence_s: float = SILENCE_S) -> None:
         argument = {"files": [str(path) for path in plugin_files], "blocked": list(blocked)}
         self._child = Child("cryoframe.watch.intake", argument, deadline_s=silence_s)
+        #: Asked whether a file is there while others are read; started when first needed.
+        self._other = Child("cryoframe.watch.intake", argument, deadline_s=silence_s)
         self._silent: Counter[Path] = Counter()
-        #: The file that is being read, if one is.
-        self.path: Path | None = None
+        #: The files that are still to be read; the first is being read.
+        self.paths: deque[Path] = deque()
 
-    def begin(self, path: Path, kind: str) -> None:
-        """Have a file read; `kind` is ``Movie`` or ``Micrograph``.
+    def begin(self, paths: Sequence[Path], kind: str) -> None:
+        """Have files read; `kind` is ``Movie`` or ``Micrograph``.
 
         Raises
         ------
         EnvironmentFault
             If no process can be had.
         """
-        self._child.start({"read": str(path), "kind": kind})
-        self.path = path
+        self._child.start(*({"read": str(path), "kind": kind} for path in paths))
+        self.paths = deque(paths)
 
     def outcome(self, timeout_s: float) -> Reading | None:
-        """Return what was read, None if that takes longer.
+        """Return what was read of the first file, None if that takes longer; whatever comes of it, the next is read.
 
         Raises
         ------
@@ -68,17 +70,20 @@ class Intake:
             If the file cannot be used.
         EnvironmentFault
             If it cannot be read now.
+
+        Notes
+        -----
+        Where the process was lost, `paths` is empty: what it had not come to is to be begun again.
         """
-        path = self.path
-        assert path is not None  # begun
+        path = self.paths[0]
         try:
             said = self._child.poll(timeout_s)
         except EnvironmentFault as error:
-            self.path = None
+            self.paths.clear()
             raise self._blamed(path, error) from error
         if said is None:
             return None
-        self.path = None
+        self.paths.popleft()
         self._silent.pop(path, None)
         return _reading(said, path)
 
@@ -90,11 +95,12 @@ class Intake:
         EnvironmentFault
             If there is no answer.
         """
-        return bool(self._child.ask({"exists": str(path)})["exists"])
+        return bool(self._other.ask({"exists": str(path)})["exists"])
 
     def close(self) -> None:
-        """End the process."""
+        """End the processes."""
         self._child.close()
+        self._other.close()
 
     def _blamed(self, path: Path, error: EnvironmentFault) -> Exception:
         in_header = self._child.beat == "header"

@@ -58,6 +58,8 @@ class Entry:
     #: Admitted without the side-car that was hoped for.
     bare: bool = False
     not_before_s: float = 0.0
+    #: Has stayed as it is for as long as it should: nobody need look at it again before it is read.
+    is_ripe: bool = False
 
     @classmethod
     def of(cls, row: FileRow) -> Entry:
@@ -80,17 +82,28 @@ class Entry:
     def note(self, seen: Seen) -> None:
         """Take over what was seen."""
         self.size, self.mtime_ns, self.ctime_ns = seen.size, seen.mtime_ns, seen.ctime_ns
+        self.is_ripe = self.is_ripe and self.is_as_judged(seen.size, seen.mtime_ns)
+
+    def is_as_judged(self, size: int, mtime_ns: int) -> bool:
+        """Whether a file that was read, or seen, is the one that was looked at."""
+        return self.look is not None and self.look[:2] == (size, mtime_ns)
+
+    def settle(self, size: int, mtime_ns: int) -> None:
+        """Forget how it was judged: the journal has it as it is."""
+        self.size, self.mtime_ns, self.announced = size, mtime_ns, (size, mtime_ns)
+        self.look, self.is_ripe = None, False
 
     def reopen(self, now_s: float) -> None:
         """Start judging anew."""
         self.status = "superseded" if self.status in ("admitted", "duplicate", "superseded") else "waiting"
         self.reason, self.look, self.n_looks, self.first_s = "", None, 0, now_s
         self.held, self.bare, self.renamed_in, self.not_before_s = False, False, False, 0.0
+        self.is_ripe = False
 
     def observe(self, look: Look, now_s: float) -> None:
         """Take in a look at the opened file."""
         if self.look is None or look[:2] != self.look[:2]:
-            self.n_looks, self.stable_since_s = 0, now_s
+            self.n_looks, self.stable_since_s, self.is_ripe = 0, now_s, False
         self.look, self.n_looks = look, self.n_looks + 1
         self.size, self.mtime_ns, self.ctime_ns = look.size, look.mtime_ns, look.ctime_ns
         self.held = False

@@ -144,8 +144,8 @@ class Root:
 
     # -- the looks -----------------------------------------------------------------------------------------------
     def look(self, now_s: float) -> list[Said]:
-        """Open every file that is still to be decided and see how it is."""
-        due = [entry.path for entry in self.pending() if entry.not_before_s <= now_s]
+        """Open every file that is still to be decided, and is not ripe, and see how it is."""
+        due = [entry.path for entry in self.pending() if entry.not_before_s <= now_s and not entry.is_ripe]
         said: list[Said] = []
         for start in range(0, 0 if self.offline else len(due), _BATCH):
             try:

@@ -25,7 +25,7 @@ import numpy as np
 
 from cryoframe import CtfFit
 from cryoframe.data import ids
-from cryoframe.execution.admit import Reading
+from cryoframe.execution.admit import Arrival, Reading
 from cryoframe.execution.executor import Job, Outcome
 from cryoframe.execution.run import Run
 from cryoframe.formats import products
@@ -183,9 +183,11 @@ def session(folder: Path, n_items: int, *, n_marks: int, with_set: bool) -> Iter
         run.bus.publish_many(
             [run.bus.make(events.FileSeen, **where, size=MOVIE_BYTES, mtime_ns=n_done) for where in seen]
         )
-        for root, path in places:
+        arrivals = []
+        for (root, path), where in zip(places, seen, strict=True):
             reading = Reading(MOVIE_BYTES, n_done, ids.digest_bytes(str(path).encode()), _HEADER)
-            run.admit_read(path, "Movie", {}, root, reading=reading, exists=lambda _: True)
+            arrivals.append(Arrival(where["path"], path, "Movie", {}, root, reading))
+        run.admit_read(arrivals, exists=lambda _: True)
         while runner.running() or _has_ready(runner):
             runner.step(0.0)
         n_done += N_MICROSCOPES

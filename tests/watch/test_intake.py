@@ -43,7 +43,7 @@ def intake(tmp_path: Path) -> Intake:
 
 
 def _outcome(intake: Intake, path: Path) -> Reading:
-    intake.begin(path, "Micrograph")
+    intake.begin([path], "Micrograph")
     while True:
         start_s = time.monotonic()
         found = intake.outcome(0.05)
