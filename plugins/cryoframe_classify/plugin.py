@@ -66,14 +66,33 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
     begun = time.process_time()
     stack.require("classify", fewest=FEWEST, ctf=not params.ignore_ctf)
     rows = np.argsort(np.asarray(stack.particles.column("particle_id")), kind="stable")
-    rows, images = _open(stack, rows, params, ctx)
-    m = len(rows)
-    n_classes = min(params.n_classes, m // 2)
-    n_start = min(max(n_classes + n_classes // 2, min(8, m // 10)), m // 2)
+    rows, images = open_images(stack, rows, params, ctx)
+    state = from_nothing(images, params, ctx)
+    return told(stack, rows, images, state, params=params, ctx=ctx, begun=begun)
+
+
+def from_nothing(images: polar_images.PolarImages, params: Params, ctx: StageContext) -> State:
+    """State after all rounds from a random start."""
+    m = len(images.images)
     low = images.box_px * images.pixel_size_A / params.start_resolution_A
-    state = random_start(images, n_start, _ring(images, low), ctx.rng, each=3)
+    state = random_start(images, _n_classes(m, params)[0], _ring(images, low), ctx.rng, each=3)
+    return go_on(images, state, params, ctx)
+
+
+def _n_classes(m: int, params: Params) -> tuple[int, int]:
+    """Classes of the first rounds and of the last, for `m` images."""
+    n_classes = min(params.n_classes, m // 2)
+    return min(max(n_classes + n_classes // 2, min(8, m // 10)), m // 2), n_classes
+
+
+def go_on(
+    images: polar_images.PolarImages, state: State, params: Params, ctx: StageContext, *, begin: int = 0
+) -> State:
+    """State after the rounds from `begin` on."""
+    m = len(images.images)
+    n_start, n_classes = _n_classes(m, params)
     total = params.n_iterations * m
-    for iteration in range(params.n_iterations):
+    for iteration in range(begin, params.n_iterations):
         state = without_redundant(state, _classes_by(iteration, n_start, n_classes, params.n_iterations))
         sampling = _sampling(iteration, images, params)
         spacing_A = images.box_px * images.pixel_size_A / sampling.r_max
@@ -86,14 +105,29 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
             largest_shift_px=_range_px(images, params),
             on_batch=partial(_report, ctx, iteration * m, total, message),
         )
-    result = products.assemble(stack, rows, images, state, sampling.r_max)
+    return state
+
+
+def told(
+    stack: ParticleStack,
+    rows: Array,
+    images: polar_images.PolarImages,
+    state: State,
+    *,
+    params: Params,
+    ctx: StageContext,
+    begun: float,
+) -> Classes2D:
+    """What is handed on, and said of it; `begun` is the process's time [s] when the stage was."""
+    result = products.assemble(stack, rows, images, state, _sampling(params.n_iterations - 1, images, params).r_max)
     _tell(result, state, ctx)
+    total = params.n_iterations * len(rows)
     ctx.report(total, total, f"{len(state.averages)} classes")
     ctx.metric("cpu_s", time.process_time() - begun, "s")
     return result
 
 
-def _open(
+def open_images(
     stack: ParticleStack, rows: Array, params: Params, ctx: StageContext
 ) -> tuple[Array, polar_images.PolarImages]:
     """Cropped images in the order of their identities, without those that are no numbers."""
