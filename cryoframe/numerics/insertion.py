@@ -1,4 +1,7 @@
-"""Spreading of slices into Fourier accumulators, the exact adjoint of projection; solving for the map is elsewhere."""
+"""Spreading of slices into Fourier accumulators, the exact adjoint of projection; solving for the map is elsewhere.
+
+Rotations of a point group that carry the grid onto itself need no insertion of their own: see sums_symmetry.
+"""
 
 from __future__ import annotations
 

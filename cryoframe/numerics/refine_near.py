@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe.numerics import insertion, pose_search, projection, reconstruction, residuals
+from cryoframe.numerics import insertion, pose_search, projection, reconstruction, residuals, sums_symmetry
 from cryoframe.numerics.interpolate import half_points
 from cryoframe.numerics.refine_images import ImageSet
 from cryoframe.numerics.refine_whole import Spectra
@@ -179,6 +179,7 @@ def accumulate(
     Scheres, J. Struct. Biol. 180, 519 (2012), doi:10.1016/j.jsb.2012.09.006, eq. 8.
     """
     sums = insertion.empty_accumulator(side)
+    exact, others = sums_symmetry.split_group(operators)
     points = half_points(images.box_px, r_max=min(r_max, side / 2 - 1))
     rings = np.rint(np.hypot(points[:, 0], points[:, 1])).astype(int)
     for block in images.blocks():
@@ -199,9 +200,10 @@ def accumulate(
                 sums,
                 moved * scale,
                 weights[some] * scale,
-                rotations=insertion.symmetric_rotations(modes.rotations[block][some, mode], operators),
+                rotations=insertion.symmetric_rotations(modes.rotations[block][some, mode], others),
                 points=points,
             )
+    sums_symmetry.symmetrise(sums, exact)
     return sums
 
 
