@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cryoframe.errors import ConfigError
@@ -25,7 +26,7 @@ def made(folder: Path, named: str, *, remedy: str = "Give another folder.") -> P
         If there cannot be such a folder.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        durable_folder(folder)
     except FileExistsError as error:
         raise ConfigError(f"{named}: '{folder}' is a file", expected="a folder", remedy=remedy) from error
     except NotADirectoryError as error:
@@ -36,3 +37,22 @@ def made(folder: Path, named: str, *, remedy: str = "Give another folder.") -> P
     except OSError as error:
         raise ConfigError(f"{named}: folder '{folder}' cannot be made ({error.strerror})", remedy=remedy) from error
     return folder
+
+
+def durable_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that a loss of power leaves none of them without its name."""
+    if folder.is_dir():
+        return
+    if not folder.parent.exists():
+        durable_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -22,6 +21,7 @@ from cryoframe.errors import EnvironmentFault, InvalidInput, StoreError
 from cryoframe.formats import products
 from cryoframe.records.crash import crash_point
 from cryoframe.records.events import ProductDamaged
+from cryoframe.records.folders import durable_folder, sync
 
 if TYPE_CHECKING:
     from cryoframe.records.bus import Bus
@@ -66,7 +66,7 @@ class Store:
         self._bus = bus
         with _disk(folder):
             for name in ("stages", "scratch"):
-                (folder / name).mkdir(parents=True, exist_ok=True)
+                durable_folder(folder / name)
 
     def path(self, stage_id: str, key: str) -> Path:
         """Return where the attempt with that key has, or would have, its final place."""
@@ -129,7 +129,7 @@ class Store:
             _write_job(scratch, {**job, **facts, "files": files})
             crash_point("store.job_written")
             _sync_tree(scratch)
-            _make_durable_folder(target.parent)
+            durable_folder(target.parent)
             crash_point("store.parent_made")
             return self._place(scratch, target, Committed(key, kind, digest, target))
 
@@ -161,7 +161,7 @@ class Store:
             (self.folder / "damaged").mkdir(exist_ok=True)
             place = Path(tempfile.mkdtemp(prefix=f"{folder.parent.name}.{folder.name}.", dir=self.folder / "damaged"))
             folder.rename(place / folder.name)
-            _sync(folder.parent)
+            sync(folder.parent)
         crash_point("store.set_aside")
         return place
 
@@ -174,7 +174,7 @@ class Store:
                 raise
             return self._lose(scratch, target, mine)
         crash_point("store.renamed")
-        _sync(target.parent)
+        sync(target.parent)
         crash_point("store.parent_synced")
         return mine
 
@@ -185,7 +185,7 @@ class Store:
                 self._bus.publish(ProductDamaged, key=mine.key, path=str(target), problem=damage[0][1])
             self.set_aside(target)
             return self._place(scratch, target, mine)
-        _sync(target.parent)
+        sync(target.parent)
         self.discard(scratch)
         job = _read_job(target)
         return Committed(mine.key, str(job["kind"]), str(job["digest"]), target, reused=True)
@@ -238,25 +238,11 @@ def _sync_tree(folder: Path) -> None:
         if path.is_dir():
             folders.append(path)
         elif path.is_file():
-            _sync(path)
+            sync(path)
     crash_point("store.files_synced")
     for path in reversed(folders):
-        _sync(path)
+        sync(path)
     crash_point("store.scratch_synced")
-
-
-def _make_durable_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ BUGS = (
         "files-not-synced",
         "a product's bytes are not on the disk when its name is",
         _RECORDS + "store.py",
-        "        elif path.is_file():\n            _sync(path)\n",
+        "        elif path.is_file():\n            sync(path)\n",
         "        elif path.is_file():\n            pass\n",
         ("tests/records/test_syscalls.py",),
     ),
@@ -42,7 +42,7 @@ BUGS = (
         "name-not-synced",
         "a product's name is not on the disk when it is recorded",
         _RECORDS + "store.py",
-        '        crash_point("store.renamed")\n        _sync(target.parent)\n',
+        '        crash_point("store.renamed")\n        sync(target.parent)\n',
         '        crash_point("store.renamed")\n',
         ("tests/records/test_syscalls.py",),
     ),
@@ -50,10 +50,10 @@ BUGS = (
         "renamed-before-synced",
         "a product has its final name before its bytes are safe",
         _RECORDS + "store.py",
-        "            _sync_tree(scratch)\n            _make_durable_folder(target.parent)\n"
+        "            _sync_tree(scratch)\n            durable_folder(target.parent)\n"
         '            crash_point("store.parent_made")\n'
         "            return self._place(scratch, target, Committed(key, kind, digest, target))\n",
-        '            _make_durable_folder(target.parent)\n            crash_point("store.parent_made")\n'
+        '            durable_folder(target.parent)\n            crash_point("store.parent_made")\n'
         "            placed = self._place(scratch, target, Committed(key, kind, digest, target))\n"
         "            _sync_tree(target)\n            return placed\n",
         ("tests/records/test_syscalls.py",),
