@@ -29,7 +29,7 @@ from cryoframe.watch.roots import Root, Said
 from cryoframe.watch.wakeup import Wakeup
 
 #: Files are admitted for so long at a time before the runner has its turn.
-ADMIT_S = 0.5
+ADMIT_S = 0.3
 STEP_S, MIN_GAP_S = 0.2, 0.1
 #: Requests are looked for at least so often.
 MAX_WAIT_S = 1.0
@@ -202,8 +202,10 @@ class Daemon:
             self._look()
         if not self._guard.reason:
             self._admit_ready()
-        busy = runner.step(STEP_S)
-        wait_s = 0.0 if busy and not runner.resting else min(MAX_WAIT_S, self._until_due_s())
+        pressed = any(entrance.is_pressed for entrance in self._entrances)
+        busy = runner.step(0.0 if pressed else STEP_S)
+        resting = not pressed and (runner.resting or not busy)
+        wait_s = min(MAX_WAIT_S, self._until_due_s()) if resting else 0.0
         if self._wakeup.wait(wait_s):
             self._next_scan_s = min(self._next_scan_s, self._last_scan_s + self._gap_s)
         return busy

@@ -46,6 +46,8 @@ class Entrance:
         self._run, self._root, self._doorstep, self._outbox = run, root, doorstep, outbox
         self._intake = Intake(run.config.plugin_files, run.config.blocked)
         self._inside: deque[Inside] = deque()
+        #: Whether time was up before the files were.
+        self.is_pressed = False
 
     @property
     def is_reading(self) -> bool:
@@ -65,6 +67,7 @@ class Entrance:
     def work(self, until_s: float) -> bool:
         """Admit what can be admitted by then; returns whether anything was decided."""
         decided, ready = False, self._ready()
+        self.is_pressed = False
         while True:
             if not self._inside:
                 decided |= self._begin(ready)
@@ -76,16 +79,19 @@ class Entrance:
                 decided |= self._begin(ready)  # they are read while the others are admitted
             decided |= self._admit(arrivals)
             if not arrivals or time.monotonic() >= until_s:
+                self.is_pressed = bool(arrivals)
                 return decided
 
     def _ready(self) -> Iterator[Entry]:
+        """Return the files that have stood still for long enough and are not being read."""
         now_s, inside = time.monotonic(), {entry.path for entry, _ in self._inside}
+        found = []
         for entry in [] if self._root.offline else self._root.pending():
-            if entry.n_looks < 2 or entry.not_before_s > now_s or entry.path in inside or not entry.is_pending:
-                continue
-            if entry.is_ripe or self._doorstep.remaining_s(self._root, entry, now_s) <= 0:
-                entry.is_ripe = True
-                yield entry
+            if not entry.is_ripe and entry.n_looks >= 2 and entry.not_before_s <= now_s:
+                entry.is_ripe = self._doorstep.remaining_s(self._root, entry, now_s) <= 0
+            if entry.is_ripe and entry.not_before_s <= now_s and entry.path not in inside:
+                found.append(entry)
+        return iter(found)
 
     def _begin(self, ready: Iterator[Entry]) -> bool:
         """Have the next files read that are worth it; returns whether one was decided at once."""
