@@ -75,37 +75,41 @@ def from_nothing(images: polar_images.PolarImages, params: Params, ctx: StageCon
     """State after all rounds from a random start."""
     m = len(images.images)
     low = images.box_px * images.pixel_size_A / params.start_resolution_A
-    state = random_start(images, _n_classes(m, params)[0], _ring(images, low), ctx.rng, each=3)
+    state = random_start(images, n_classes_of(m, params)[0], _ring(images, low), ctx.rng, each=3)
     return go_on(images, state, params, ctx)
 
 
-def _n_classes(m: int, params: Params) -> tuple[int, int]:
+def n_classes_of(m: int, params: Params) -> tuple[int, int]:
     """Classes of the first rounds and of the last, for `m` images."""
     n_classes = min(params.n_classes, m // 2)
     return min(max(n_classes + n_classes // 2, min(8, m // 10)), m // 2), n_classes
 
 
-def go_on(
-    images: polar_images.PolarImages, state: State, params: Params, ctx: StageContext, *, begin: int = 0
-) -> State:
-    """State after the rounds from `begin` on."""
-    m = len(images.images)
-    n_start, n_classes = _n_classes(m, params)
-    total = params.n_iterations * m
-    for iteration in range(begin, params.n_iterations):
+def go_on(images: polar_images.PolarImages, state: State, params: Params, ctx: StageContext) -> State:
+    """State after all rounds; classes that are needless go by and by."""
+    n_start, n_classes = n_classes_of(len(images.images), params)
+    for iteration in range(params.n_iterations):
         state = without_redundant(state, _classes_by(iteration, n_start, n_classes, params.n_iterations))
-        sampling = _sampling(iteration, images, params)
-        spacing_A = images.box_px * images.pixel_size_A / sampling.r_max
-        message = f"round {iteration + 1}, {len(state.averages)} classes, {spacing_A:.1f} Å"
-        state = expect_and_maximise(
-            images,
-            state,
-            sampling,
-            balance=params.balance_frac,
-            largest_shift_px=_range_px(images, params),
-            on_batch=partial(_report, ctx, iteration * m, total, message),
-        )
+        state = one_round(images, state, iteration, params, ctx=ctx)
     return state
+
+
+def one_round(
+    images: polar_images.PolarImages, state: State, iteration: int, params: Params, *, ctx: StageContext
+) -> State:
+    """State after the round of that number."""
+    m = len(images.images)
+    sampling = sampling_of(iteration, images, params)
+    spacing_A = images.box_px * images.pixel_size_A / sampling.r_max
+    message = f"round {iteration + 1}, {len(state.averages)} classes, {spacing_A:.1f} Å"
+    return expect_and_maximise(
+        images,
+        state,
+        sampling,
+        balance=params.balance_frac,
+        largest_shift_px=range_px(images, params),
+        on_batch=partial(_report, ctx, iteration * m, params.n_iterations * m, message),
+    )
 
 
 def told(
@@ -119,7 +123,7 @@ def told(
     begun: float,
 ) -> Classes2D:
     """What is handed on, and said of it; `begun` is the process's time [s] when the stage was."""
-    result = products.assemble(stack, rows, images, state, _sampling(params.n_iterations - 1, images, params).r_max)
+    result = products.assemble(stack, rows, images, state, sampling_of(params.n_iterations - 1, images, params).r_max)
     _tell(result, state, ctx)
     total = params.n_iterations * len(rows)
     ctx.report(total, total, f"{len(state.averages)} classes")
@@ -156,7 +160,8 @@ def _report_reading(ctx: StageContext, total: int, n_done: int) -> None:
     ctx.report(0, total, "reading images")
 
 
-def _range_px(images: polar_images.PolarImages, params: Params) -> float:
+def range_px(images: polar_images.PolarImages, params: Params) -> float:
+    """How far from the box centre a particle may lie [px]."""
     return params.offset_range_A / images.pixel_size_A or 0.2 * images.box_px
 
 
@@ -165,14 +170,14 @@ def _ring(images: polar_images.PolarImages, wanted: float) -> float:
     return float(np.clip(wanted, 3.0, images.images.shape[-1] / 2 - 2))
 
 
-def _sampling(iteration: int, images: polar_images.PolarImages, params: Params) -> Sampling:
+def sampling_of(iteration: int, images: polar_images.PolarImages, params: Params) -> Sampling:
     """Resolution rises linearly in frequency over six tenths of the rounds; all translations in the first three."""
     rise = min(1.0, iteration / max(1.0, 0.6 * params.n_iterations))
     length_A = images.box_px * images.pixel_size_A
     low, high = length_A / params.start_resolution_A, length_A / params.finest_resolution_A
     r_max = _ring(images, low + rise * (high - low))
     spacing_px = images.box_px / r_max
-    whole = _range_px(images, params)
+    whole = range_px(images, params)
     if iteration < 3:
         return Sampling(r_max, whole, spacing_px / 3.5)
     if iteration < max(4, params.n_iterations // 3):
