@@ -67,15 +67,17 @@ class Wakeup:
         if alive or not self._folders:
             return
         self.close()
-        observer = Observer()
+        observer: BaseObserver | None = None
         try:
+            observer = Observer()
             for folder in self._folders:
                 observer.schedule(_Raise(self._flag), os.fspath(folder), recursive=True, event_filter=_HINTS)
             observer.start()
         except (OSError, RuntimeError) as error:
             self.note = f"polling only ({error})"
-            with contextlib.suppress(RuntimeError):
-                observer.unschedule_all()
+            if observer is not None:
+                with contextlib.suppress(RuntimeError):
+                    observer.unschedule_all()
             return
         self._observer, self.note = observer, ""
 
