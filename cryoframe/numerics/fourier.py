@@ -43,6 +43,13 @@ def irfftn(ft: Complexes, shape: Sequence[int], *, n_threads: int = 1) -> Floats
     return result
 
 
+def fft_along(values: Complexes, axis: int, *, inverse: bool = False, n_threads: int = 1) -> Complexes:
+    """Transform along one axis of a complex host array, which may be used up."""
+    transform = scipy.fft.ifft if inverse else scipy.fft.fft
+    result: Complexes = transform(values, axis=axis, overwrite_x=True, workers=n_threads)
+    return result
+
+
 def rfft2(images: Floats, *, n_threads: int = 1) -> Complexes:
     """Raw half transform `(…, ny, nx//2+1)` of `(…, ny, nx)` images."""
     return rfftn(images, n_dims=2, n_threads=n_threads)

@@ -12,6 +12,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics import interpolate
 from cryoframe.numerics.backend import namespace, native
 from cryoframe.numerics.fourier import fft3_centred
+from cryoframe.numerics.padded_fourier import fft3_padded
 
 Array = npt.NDArray[Any]
 
@@ -68,6 +69,8 @@ def prepare_volume(volume: Array, *, padding: int = 2) -> Array:
             f"volume has shape {volume.shape}", expected="a cube of even side", remedy="Pad or crop it first."
         )
     n = volume.shape[0]
+    if xp is np:
+        return fft3_padded(np.asarray(volume / gridding_correction(n, padding=padding), np.float32), padding * n)
     padded = xp.zeros((padding * n,) * 3, dtype=xp.float32)
     start = (padding * n) // 2 - n // 2
     inner = slice(start, start + n)

@@ -9,13 +9,16 @@ import numpy.typing as npt
 
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics.backend import namespace
-from cryoframe.numerics.fourier import fft2_centred, ifft3_centred
+from cryoframe.numerics.fourier import fft2_centred
 from cryoframe.numerics.insertion import Accumulator, empty_accumulator, insert_points, symmetric_rotations
 from cryoframe.numerics.interpolate import at_points, half_points
+from cryoframe.numerics.padded_fourier import middle_of_ifft3
 from cryoframe.numerics.projection import gridding_correction
 
 Array = npt.NDArray[Any]
 
+# Values of the sums that are looked at together.
+_PLANE_VALUES = 2**22
 
 def shift_at_points(values: Array, points: Array, shifts_px: Array, *, n: int) -> Array:
     """Transforms, known at chosen frequencies, of images moved by `shifts_px`.
@@ -101,11 +104,16 @@ def accumulate(
 
 def radial_index(n: int, padding: int = 1) -> npt.NDArray[np.int32]:
     """Ring number, in cycles per unpadded box, of each voxel of a padded half volume `(N, N, N//2 + 1)`."""
-    side = n * padding
+    return _rings(n * padding, padding, slice(None), slice(None))
+
+
+def _rings(side: int, padding: int, planes: slice, columns: slice) -> npt.NDArray[np.int32]:
+    """Ring number of some planes and columns of a padded half volume."""
     full = (np.arange(side) - side // 2) ** 2
     half = np.arange(side // 2 + 1) ** 2
-    radius = np.sqrt(full[:, None, None] + full[None, :, None] + half[None, None, :])
-    return np.asarray(np.rint(radius / padding), dtype=np.int32)
+    radius = np.sqrt(full[planes, None, None] + full[None, :, None] + half[None, None, columns])
+    radius /= padding
+    return np.asarray(np.rint(radius, out=radius), dtype=np.int32)
 
 
 def complete_symmetric_plane(accumulator: Accumulator) -> tuple[Array, Array]:
@@ -113,14 +121,18 @@ def complete_symmetric_plane(accumulator: Accumulator) -> tuple[Array, Array]:
 
     A sample near that plane is stored once, at x >= 0, yet contributes to both voxels of a mate pair.
     """
+    numerator, weight = accumulator.numerator.copy(), accumulator.weight.copy()
+    numerator[:, :, 0], weight[:, :, 0] = _completed_plane(accumulator)
+    return numerator, weight
+
+
+def _completed_plane(accumulator: Accumulator) -> tuple[Array, Array]:
+    """Return numerator and weight `(N, N)` on the plane kx = 0."""
     xp = namespace(accumulator.numerator)
     side = accumulator.numerator.shape[0]
     mate = xp.asarray((side - np.arange(side)) % side)
-    numerator, weight = accumulator.numerator.copy(), accumulator.weight.copy()
-    plane, density = numerator[:, :, 0].copy(), weight[:, :, 0].copy()
-    numerator[:, :, 0] = plane + xp.conj(plane[mate][:, mate])
-    weight[:, :, 0] = density + density[mate][:, mate]
-    return numerator, weight
+    plane, density = accumulator.numerator[:, :, 0], accumulator.weight[:, :, 0]
+    return plane + xp.conj(plane[mate][:, mate]), density + density[mate][:, mate]
 
 
 def shell_means(values: Array, index: Array, n_shells: int) -> npt.NDArray[np.float64]:
@@ -129,6 +141,21 @@ def shell_means(values: Array, index: Array, n_shells: int) -> npt.NDArray[np.fl
     count = np.bincount(index[keep], minlength=n_shells)
     total = np.bincount(index[keep], weights=np.asarray(values[keep], dtype=np.float64), minlength=n_shells)
     return np.asarray(total / np.maximum(count, 1), dtype=np.float64)
+
+
+def _weight_by_shell(accumulator: Accumulator, density: Array) -> npt.NDArray[np.float64]:
+    """Mean weight `(n//2 + 1,)` of each ring, some planes at a time; `density` is that on the plane kx = 0."""
+    side, n_shells = accumulator.numerator.shape[0], accumulator.box_px // 2 + 1
+    count, total = np.zeros(n_shells + 1), np.zeros(n_shells + 1)
+    step = max(1, _PLANE_VALUES // side**2)
+    for first in range(0, side, step):
+        planes = slice(first, min(first + step, side))
+        index = np.minimum(_rings(side, accumulator.padding, planes, slice(None)), n_shells).ravel()
+        weight = accumulator.weight[planes].copy()
+        weight[:, :, 0] = density[planes]
+        count += np.bincount(index, minlength=n_shells + 1)
+        total += np.bincount(index, weights=weight.ravel(), minlength=n_shells + 1)
+    return np.asarray(total[:-1] / np.maximum(count[:-1], 1.0), dtype=np.float64)
 
 
 def solve(accumulator: Accumulator, *, ssnr: Array | None = None, wiener: float = 1e-3) -> Array:
@@ -153,28 +180,39 @@ def solve(accumulator: Accumulator, *, ssnr: Array | None = None, wiener: float 
     InvalidInput
         Nothing was accumulated.
 
+    Notes
+    -----
+    The sums are read some columns at a time and neither copied nor changed: a box of 256 px, whose sums hold 0.8 GB,
+    is solved in 0.4 GB more.
+
     References
     ----------
     Scheres, J. Struct. Biol. 180, 519 (2012), eq. 8; gridding: O'Sullivan (1985), doi:10.1109/TMI.1985.4307723.
     """
-    n, padding = accumulator.box_px, accumulator.padding
-    numerator, weight = complete_symmetric_plane(accumulator)
-    if not float(weight.max()) > 0.0:
+    n, padding, side = accumulator.box_px, accumulator.padding, accumulator.numerator.shape[0]
+    plane, density = _completed_plane(accumulator)
+    if not float(max(accumulator.weight.max(), density.max())) > 0.0:
         raise InvalidInput(
             "the accumulator holds no slices", expected="at least one image", remedy="Accumulate before solving."
         )
-    index = radial_index(n, padding)
+    means = _weight_by_shell(accumulator, density)
     n_shells = n // 2 + 1
-    means = shell_means(weight, index, n_shells)
     prior = np.full(n_shells, wiener) if ssnr is None else 1.0 / np.clip(np.asarray(ssnr, dtype=np.float64), 1e-3, 1e4)
-    floor = np.maximum(prior * means, 1e-6 * means.max()).astype(weight.dtype)
-    inside = index < n_shells
-    estimate = np.where(inside, numerator / (weight + floor[np.minimum(index, n_shells - 1)]), 0.0)
-    padded = ifft3_centred(estimate.astype(np.complex64))
-    start = padded.shape[0] // 2 - n // 2
-    inner = slice(start, start + n)
-    volume: Array = padded[inner, inner, inner] / gridding_correction(n, padding=padding)
-    return volume.astype(np.float32)
+    floor = np.maximum(prior * means, 1e-6 * means.max()).astype(accumulator.weight.dtype)
+    # Beyond the last ring nothing weighs anything.
+    floor = np.append(floor, np.inf).astype(floor.dtype)
+
+    def estimate(part: slice) -> npt.NDArray[np.complex64]:
+        numerator, weight = accumulator.numerator[:, :, part], accumulator.weight[:, :, part]
+        if part.start == 0:
+            numerator, weight = numerator.copy(), weight.copy()
+            numerator[:, :, 0], weight[:, :, 0] = plane, density
+        index = np.minimum(_rings(side, padding, slice(None), part), n_shells)
+        return np.asarray(numerator / (weight + floor[index]), dtype=np.complex64)
+
+    volume: Array = middle_of_ifft3(estimate, side, n)
+    volume /= gridding_correction(n, padding=padding)
+    return volume
 
 
 def reconstruct(
