@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -130,7 +131,8 @@ def measure(name: str, folder: Path, n_classes: int) -> dict[str, float | str]:
     """Run one stage in this process: what it took and reached."""
     stack = large_particles.stack(folder)
     work = folder / name
-    work.mkdir(exist_ok=True)
+    shutil.rmtree(work, ignore_errors=True)  # a checkpoint would be gone on from
+    work.mkdir()
     with (work / "log.txt").open("w") as log:
 
         def said(line: str) -> None:
