@@ -79,7 +79,10 @@ class Wakeup:
                 with contextlib.suppress(RuntimeError):
                     observer.unschedule_all()
             return
-        self._observer, self.note = observer, ""
+        self._observer = observer
+        n_folders, n_watches = sum(1 for folder in self._folders for _ in os.walk(folder)), _n_watches()
+        few = 0 < n_watches < n_folders
+        self.note = f"{n_watches} of {n_folders} folders give hints (limit of watches)" if few else ""
 
     def wait(self, timeout_s: float) -> bool:
         """Return at a hint, at once if there was one since the last call, or after `timeout_s`."""
@@ -98,6 +101,15 @@ class Wakeup:
             with contextlib.suppress(RuntimeError, OSError):
                 observer.stop()
                 observer.join(2.0)
+
+
+def _n_watches() -> int:
+    """Return how many folders the kernel watches for this process: what is past its limit is left out in silence."""
+    n_watches, descriptors = 0, Path("/proc/self/fdinfo")
+    for entry in descriptors.iterdir() if descriptors.is_dir() else ():
+        with contextlib.suppress(OSError):  # closed since it was listed
+            n_watches += entry.read_text(encoding="ascii").count("inotify wd:")
+    return n_watches
 
 
 def _is_local(folder: Path) -> bool:
