@@ -13,13 +13,15 @@ import numpy.typing as npt
 from cryoframe.numerics.backend import native
 from cryoframe.numerics.ctf import amplitude_phase_rad, ctf, wavelength_A
 from cryoframe.numerics.fourier import fourier_crop, good_size
+from cryoframe.numerics.mapped import give_back
 from cryoframe.numerics.masks import circular_mask
 from cryoframe.numerics.polar import PolarGrid, sample, shift_phases
 
 Array = npt.NDArray[Any]
 
-#: Images handled at a time when a stack is read.
+#: Images handled at a time when a stack is read: fewer large ones, so that what is made of them stays small.
 CHUNK = 512
+_CHUNK_VALUES = 2**22
 # Cropped images beyond this many bytes go to a file.
 _IN_MEMORY = 256 * 2**20
 _CTF_COLUMNS = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
@@ -142,6 +144,11 @@ def cropped_side(box_px: int, r_max: float) -> int:
     return min(box_px - box_px % 2, good_size(2 * (int(np.ceil(r_max)) + 2)))
 
 
+def chunk_of(box_px: int) -> int:
+    """Images of a box to handle at a time when a stack is read."""
+    return int(np.clip(_CHUNK_VALUES // box_px**2, 16, CHUNK))
+
+
 def crop(
     images: Array,
     rows: Array,
@@ -175,11 +182,13 @@ def crop(
     else:
         out = np.empty(shape, dtype=np.float32)
     finite = np.empty(len(rows), dtype=bool)
-    for start in range(0, len(rows), CHUNK):
-        part = slice(start, start + CHUNK)
+    step = chunk_of(images.shape[-1])
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
         chunk = np.asarray(images[rows[part]], dtype=np.float32)
         finite[part] = np.isfinite(chunk).all(axis=(1, 2))
         chunk[~finite[part]] = 0.0
         out[part] = chunk if side == chunk.shape[-1] else fourier_crop(chunk, (side, side), origin="centre")
-        on_chunk(min(start + CHUNK, len(rows)))
+        give_back(images)
+        on_chunk(min(start + step, len(rows)))
     return out, finite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from cryoframe.numerics.fourier import fft2_centred, fourier_crop
 from cryoframe.numerics.interpolate import at_points
+from cryoframe.numerics.mapped import give_back
 from cryoframe.numerics.masks import circular_mask
 from cryoframe.numerics.polar_images import Optics, PolarImages
 from cryoframe.numerics.pose_posterior import masked_transforms
@@ -118,12 +118,3 @@ class ImageSet:
     def _polar(self, images: Array, part: slice) -> PolarImages:
         optics = Optics(self.optics.columns[part], self.optics.group[part], self.optics.settings)
         return PolarImages(images, self.box_px, self.pixel_size_A, optics, self.radius_px, self.edge_px)
-
-
-def give_back(source: Array) -> None:
-    """Let go of the pages of a mapped file, which count as this process's memory until then."""
-    holder: object = source
-    while isinstance(holder, np.ndarray):
-        holder = holder.base
-    if isinstance(holder, mmap.mmap) and hasattr(holder, "madvise"):
-        holder.madvise(mmap.MADV_DONTNEED)

@@ -85,8 +85,11 @@ def expect_and_maximise(
     balance: float,
     largest_shift_px: float,
     on_batch: Callable[[int], None],
+    rows: Array | None = None,
 ) -> State:
-    """Run one round over all images.
+    """Run one round over all images, or over those of `rows` alone.
+
+    Averages and priors are then made of these; the others keep their translation and have no class in this round.
 
     References
     ----------
@@ -95,6 +98,7 @@ def expect_and_maximise(
     """
     grid = grid_of(images, sampling.r_max)
     k, m = len(state.averages), len(images.images)
+    chosen = np.arange(m) if rows is None else rows
     references = polar.sample(state.averages, grid)
     shifts = shift_grid(sampling.shift_range_px, sampling.shift_step_px)
     table = angular_search.make_table(references, grid, shifts)
@@ -102,21 +106,22 @@ def expect_and_maximise(
     sums = angular_sums.empty_sums(k, grid)
     noise = state.noise_power[grid.rings].astype(np.float32)[None, :, None]
     new = _blank(state, m)
+    new.centres_px[:] = state.centres_px
     total = _Totals(np.zeros(k), np.zeros((k, len(grid.rings))), np.zeros(len(grid.rings)))
-    for part in angular_search.batches(m, table):
-        rows = np.arange(part.start, part.stop)
-        centres = state.centres_px[rows]
-        transforms = images.transforms(part, centres, grid)
-        ctfs = images.ctfs(part, grid)
+    for part in angular_search.batches(len(chosen), table):
+        mine = chosen[part]
+        centres = state.centres_px[mine]
+        transforms = images.transforms(mine, centres, grid)
+        ctfs = images.ctfs(mine, grid)
         values, weights = transforms * (ctfs / noise), ctfs**2 / noise
         targets = angular_search.Targets(2.0 * values, weights, centres)
         found = angular_search.search(targets, table, prior, evidence_frac=evidence_frac(images))
-        angular_sums.add(sums, values, weights, found, grid=grid, shifts_px=shifts, half=rows % 2)
-        _record(new, total, rows, found, table, centres)
+        angular_sums.add(sums, values, weights, found, grid=grid, shifts_px=shifts, half=mine % 2)
+        _record(new, total, mine, found, table, centres)
         total.power += (np.abs(transforms) ** 2).mean(axis=2, dtype=np.float64).sum(axis=0)
         on_batch(part.stop)
     _limit(new.centres_px, largest_shift_px)
-    return _maximise(images, state, new, sums, references, total, grid, balance)
+    return _maximise(images, state, new, sums, references, total, grid, balance, chosen)
 
 
 @dataclass
@@ -185,8 +190,9 @@ def _maximise(
     total: _Totals,
     grid: polar.PolarGrid,
     balance: float,
+    chosen: Array,
 ) -> State:
-    m, side = len(images.images), images.images.shape[-1]
+    m, side = len(chosen), images.images.shape[-1]
     ssnr = angular_sums.ring_ssnr(sums)
     solved = angular_sums.solve(sums, ssnr)
     mask = images.mask
@@ -198,7 +204,7 @@ def _maximise(
     noise[grid.rings] = np.maximum(left, 0.2 * total.power / m)
     new.noise_power = noise
     new.log_reference = _log_prior(old.log_reference, total.mass, balance)
-    moved = (new.centres_px**2).mean() if m else 0.0
+    moved = (new.centres_px[chosen] ** 2).mean() if m else 0.0
     new.sigma_px = max(1.0, float(np.sqrt(moved)))
     weight = sums.weight.sum(axis=0).mean(axis=2) / np.maximum(total.mass, 1e-9)[:, None]
     new.mean_weight = _on_all_rings(weight, grid, images.box_px)

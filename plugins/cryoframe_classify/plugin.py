@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,9 @@ Array = npt.NDArray[Any]
 DEVICES = ("cpu",)
 #: Fewer images than this make no classes.
 FEWEST = 10
+# Images a class of the rounds that see a part of a large set, while views are sorted out; twice as many afterwards.
+_PER_CLASS = 100
+_FEWEST_OF_PART = 5000
 
 
 @dataclass(frozen=True)
@@ -86,18 +89,70 @@ def n_classes_of(m: int, params: Params) -> tuple[int, int]:
 
 
 def go_on(images: polar_images.PolarImages, state: State, params: Params, ctx: StageContext) -> State:
-    """State after all rounds; classes that are needless go by and by."""
-    n_start, n_classes = n_classes_of(len(images.images), params)
+    """State after all rounds; classes that are needless go by and by.
+
+    Of a large set, rounds but the last see a random part that grows, as many images as classes need to take shape.
+
+    References
+    ----------
+    EM on random parts: Kimanius, Dong, Sharov, Nakane & Scheres, Biochem. J. 478, 4169 (2021),
+    doi:10.1042/BCJ20210708; incremental EM: Neal & Hinton (1998), doi:10.1007/978-94-011-5014-9_12.
+    """
+    m = len(images.images)
+    n_start, n_classes = n_classes_of(m, params)
+    order, placed = ctx.rng.permutation(m), np.zeros(m, dtype=bool)
     for iteration in range(params.n_iterations):
         state = without_redundant(state, _classes_by(iteration, n_start, n_classes, params.n_iterations))
-        state = one_round(images, state, iteration, params, ctx=ctx)
+        rows = np.sort(order[: _images_by(iteration, m, n_classes, params)])
+        fresh = rows[~placed[rows]]
+        if iteration and len(fresh):
+            state = _place(images, state, iteration, params, rows=fresh, ctx=ctx)
+        placed[rows] = True
+        state = one_round(images, state, iteration, params, ctx=ctx, rows=rows)
     return state
 
 
-def one_round(
-    images: polar_images.PolarImages, state: State, iteration: int, params: Params, *, ctx: StageContext
+def _images_by(iteration: int, m: int, n_classes: int, params: Params) -> int:
+    """Images of a round."""
+    if iteration >= params.n_iterations - 1:
+        return m
+    each = _PER_CLASS if iteration < 0.6 * params.n_iterations else 2 * _PER_CLASS
+    return min(m, max(each * n_classes, _FEWEST_OF_PART))
+
+
+def _place(
+    images: polar_images.PolarImages, state: State, iteration: int, params: Params, *, rows: Array, ctx: StageContext
 ) -> State:
-    """State after the round of that number."""
+    """State in which images that no round has seen have their translation, at low resolution and over a wide range."""
+    length_A = images.box_px * images.pixel_size_A
+    r_max = min(
+        sampling_of(iteration, images, params).r_max, _ring(images, length_A / (1.7 * params.finest_resolution_A))
+    )
+    spacing_px = images.box_px / r_max
+    reach_px = min(range_px(images, params), max(4.0 * state.sigma_px, 0.6 * spacing_px))
+    m = len(images.images)
+    found = expect_and_maximise(
+        images,
+        state,
+        Sampling(r_max, reach_px, spacing_px / 4.0),
+        balance=params.balance_frac,
+        largest_shift_px=range_px(images, params),
+        on_batch=partial(_report_placing, ctx, iteration * m, params.n_iterations * m),
+        rows=rows,
+    )
+    return replace(state, centres_px=found.centres_px)
+
+
+def one_round(
+    images: polar_images.PolarImages,
+    state: State,
+    iteration: int,
+    params: Params,
+    *,
+    ctx: StageContext,
+    rows: Array | None = None,
+) -> State:
+    """State after the round of that number, over all images or those of `rows`."""
     m = len(images.images)
     sampling = sampling_of(iteration, images, params)
     spacing_A = images.box_px * images.pixel_size_A / sampling.r_max
@@ -109,6 +164,7 @@ def one_round(
         balance=params.balance_frac,
         largest_shift_px=range_px(images, params),
         on_batch=partial(_report, ctx, iteration * m, params.n_iterations * m, message),
+        rows=rows,
     )
 
 
@@ -153,6 +209,11 @@ def open_images(
 
 def _report(ctx: StageContext, base: int, total: int, message: str, n_done: int) -> None:
     ctx.report(base + n_done, total, message)
+
+
+def _report_placing(ctx: StageContext, base: int, total: int, n_done: int) -> None:
+    del n_done  # the bar counts rounds
+    ctx.report(base, total, "finding where further images are")
 
 
 def _report_reading(ctx: StageContext, total: int, n_done: int) -> None:

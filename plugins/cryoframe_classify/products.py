@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from cryoframe import Classes2D, ClassTable, Column, ParticleStack
 from cryoframe.numerics import angular_sums, class_average, interpolate, polar, pose_posterior
+from cryoframe.numerics.mapped import give_back
 from cryoframe.numerics.masks import circular_mask
-from cryoframe.numerics.polar_images import CHUNK, Optics, PolarImages, make_optics
+from cryoframe.numerics.polar_images import Optics, PolarImages, chunk_of, make_optics
 from cryoframe.numerics.reconstruction import shift_at_points
 from cryoframe_classify.expectation import State
 
@@ -56,9 +57,11 @@ def _averages(stack: ParticleStack, rows: Array, images: PolarImages, state: Sta
     halves = [class_average.empty_sums(n_classes, n) for _ in range(2)]
     mask = circular_mask(n, images.radius_px - 0.5 * images.edge_px, edge_px=images.edge_px)
     whole = replace(images, images=stack.images)
-    for start in range(0, len(rows), CHUNK):
-        part = np.arange(start, min(start + CHUNK, len(rows)))
+    step = chunk_of(images.box_px)
+    for start in range(0, len(rows), step):
+        part = np.arange(start, min(start + step, len(rows)))
         chunk = np.asarray(stack.images[rows[part]], dtype=np.float32)[:, :n, :n]
+        give_back(stack.images)
         transforms = pose_posterior.masked_transforms(chunk, state.centres_px[part], mask)
         moved = shift_at_points(interpolate.at_points(transforms, points), points, state.centres_px[part], n=n)
         ctfs = _ctfs_at(whole, part, points)

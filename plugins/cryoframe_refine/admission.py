@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cryoframe import Mask, ParticleStack, ParticleTable, Volume
 from cryoframe.errors import HalfSetError, InvalidInput
-from cryoframe.numerics.refine_images import give_back
+from cryoframe.numerics.mapped import give_back
 
 Array = npt.NDArray[Any]
 
