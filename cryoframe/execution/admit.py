@@ -126,6 +126,7 @@ class Admission:
                 crash_point("admit.group")
                 made, group = [], set()
             items.append(self._judged(arrival, name, made, exists))
+            crash_point("admit.judged")
             group |= {digest, name, items[-1].item_id}
         self._bus.publish_many(made)
         crash_point("admit.settled")
@@ -135,8 +136,8 @@ class Admission:
         """Return the item that a file is, and add to `made` what is to be said of it."""
         reading, kind, path = arrival.reading, arrival.kind, str(arrival.path)
         place = {"path": arrival.name, "root": str(arrival.root)}
-        seen: dict[str, Scalar] = {"size": reading.size, "mtime_ns": reading.mtime_ns}
-        made.append(self._bus.make(events.FileSettled, **place, **seen, digest=reading.digest))
+        size, mtime_ns, digest = reading.size, reading.mtime_ns, reading.digest
+        made.append(self._bus.make(events.FileSettled, **place, size=size, mtime_ns=mtime_ns, digest=digest))
         identity = {"file_bytes": reading.size, "mtime_ns": reading.mtime_ns}
         found = Item("", kind, reading.digest, path, dict(reading.header) | dict(arrival.facts) | identity)
         item = self._item(name, found, place, made, exists)

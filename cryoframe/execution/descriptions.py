@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from cryoframe.execution import attempts
 from cryoframe.execution.executor import Executor, Outcome
 from cryoframe.kernel.config import RunConfig
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
+from cryoframe.records import events
+from cryoframe.records.events import Event, Value
 from cryoframe.records.store import Store
 
 POLL_S = 0.5
@@ -46,3 +48,15 @@ def described(
                 store.discard(scratch)
             found.append((node, outcome))
     return found
+
+
+def told(config: RunConfig, node: Node, outcome: Outcome) -> Iterator[tuple[type[Event], dict[str, Value]]]:
+    """Yield what is to be said of an answer."""
+    offer, said = node.offer, outcome.result
+    if outcome.error_class:
+        yield events.PluginRefused, {"hook": offer.hook, "name": offer.name, "reason": outcome.message}
+        return
+    where: dict[str, Value] = {"distribution": offer.distribution, "version": offer.version}
+    yield events.PluginLoaded, {"hook": offer.hook, "name": offer.name, **where}
+    asked = node.stage.device or config.device
+    yield events.DeviceResolved, {"stage_id": node.id, "asked": asked, "got": said["device"], "why": said["why"]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -10,28 +11,19 @@ from typing import Any
 
 from cryoframe.data.ids import digest_facts, digest_file
 from cryoframe.data.optics import Optics
+from cryoframe.errors import StoreError
 from cryoframe.execution.executor import IDENTITY, InputRef, RawFile
+from cryoframe.execution.known import DONE, GIVEN_UP, SET, TOLD, WAITING, Known, KnownTasks
 from cryoframe.kernel.config import ASSUMED, RunConfig
 from cryoframe.kernel.plan import INPUT_KINDS, Node, Plan, Source
 from cryoframe.kernel.wiring import special_part
-from cryoframe.records.state import Item, State, Task
+from cryoframe.records.state import Item, State, TaskState
 from cryoframe.records.store import PRODUCT, Store
 
-#: Item id of tasks over the whole set.
-SET = "set"
 #: Stage ids under which products made from input files are stored.
 IMPORTED = {"input:particles": "input-particles", "input:volumes": "input-volumes"}
-DONE, GIVEN_UP = "done", "given_up"
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a task."""
-
-    key: str
-    status: str
-    digest: str = ""
-    attempts: int = 0
+#: Items kept in memory as they are: those that arrived last, or were asked for last. The others are in the state.
+_RECENT = 256
 
 
 @dataclass(frozen=True)
@@ -57,27 +49,6 @@ class _Part:
     raw: RawFile | None = None
 
 
-class KnownTasks(dict[tuple[str, str], Known]):
-    """What is known by stage and item, with the number of done tasks of each stage kept on the way."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_done: Counter[str] = Counter()
-
-    def __setitem__(self, name: tuple[str, str], known: Known) -> None:
-        self._count(name, self.get(name), -1)
-        self._count(name, known, 1)
-        super().__setitem__(name, known)
-
-    def forget(self, stage_id: str, item_id: str) -> None:
-        """Know nothing of a task any more."""
-        self._count((stage_id, item_id), self.pop((stage_id, item_id), None), -1)
-
-    def _count(self, name: tuple[str, str], known: Known | None, by: int) -> None:
-        if known is not None and known.status == DONE:
-            self.n_done[name[0]] += by
-
-
 class Ledger:
     """The tasks of a run as the plan wants them; the runner writes into `known` what becomes of each."""
 
@@ -85,23 +56,24 @@ class Ledger:
         self.plan, self.config, self.store, self._state = plan, config, store, state
         self.known = KnownTasks()
         self.described: dict[str, Mapping[str, Any]] = {}
-        self._items: dict[str, dict[str, tuple[Item, _Part]]] = {}
+        self._items: dict[str, set[str]] = {}
+        self._recent: OrderedDict[str, tuple[Item, _Part]] = OrderedDict()
         self._last_sizes: dict[str, int] = {}
         #: Of each stage over the set, the item it was last seen waiting for: while that waits, no other is looked at.
         self._blockers: dict[tuple[str, str], str] = {}
-        for task in state.tasks():
+        for task in state.task_states():
             found = task.status != DONE or store.has(task.stage_id, task.key)
-            status = task.status if found and task.status in (DONE, GIVEN_UP) else "waiting"
-            self.known[task.stage_id, task.item_id] = Known(
-                task.key, status, task.digest if status == DONE else "", _counted(task)
-            )
-        for item in state.items():
-            self.add(item)
+            status = _STATUS.get(task.status, WAITING) if found else WAITING
+            digest = task.digest if status == DONE else ""
+            self.known[task.stage_id, task.item_id] = Known(task.key, status, digest, _counted(task))
+        for item_id, kind in state.item_kinds():
+            self._items.setdefault(_section(kind), set()).add(sys.intern(item_id))
 
     def add(self, item: Item) -> None:
         """Take in an item, new or changed."""
-        section = next((name for name, kind in INPUT_KINDS.items() if kind == item.kind), "")
-        self._items.setdefault(section, {})[item.item_id] = (item, self._raw(item, section))
+        self._items.setdefault(_section(item.kind), set()).add(sys.intern(item.item_id))
+        self._recent.pop(item.item_id, None)
+        self._keep(item)
 
     def go_on_from(self, other: Ledger) -> None:
         """Remember how large the sets were when they were last worked on, as another ledger of the run knows it."""
@@ -109,12 +81,11 @@ class Ledger:
 
     def content_digest(self, node: Node, item_id: str) -> str:
         """Return the digest of an item's file, which identifies its micrograph whatever it is called."""
-        found = self._items.get(node.domain, {}).get(item_id)
-        return found[0].digest if found else ""
+        return self._item(item_id)[0].digest if item_id in self._items.get(node.domain, ()) else ""
 
     def units(self, node: Node) -> list[str]:
         """Return the item ids a stage runs over, in the order of their names."""
-        return [SET] if node.domain == "set" else sorted(self._items.get(node.domain, {}))
+        return [SET] if node.domain == "set" else sorted(self._items.get(node.domain, ()))
 
     def due(self, node: Node, unit: str, *, live: bool = False) -> Due | None:
         """Return the task if all it needs is there; None if it has to wait or can never run."""
@@ -153,19 +124,21 @@ class Ledger:
         """Note that what a task made is out of date until what it needs is there again."""
         known = self.known.get((node.id, unit))
         if known is not None and known.status == DONE:
-            self.known[node.id, unit] = replace(known, status="waiting")
+            self.known[node.id, unit] = replace(known, status=WAITING)
 
     def status(self, node: Node, unit: str) -> str:
         """Return done, given_up (itself or something it needs), or waiting."""
+        if self.known.is_done(node.id, unit):
+            return DONE
         known = self.known.get((node.id, unit))
-        if known is not None and known.status in (DONE, GIVEN_UP):
-            return known.status
+        if known is not None and known.status == GIVEN_UP:
+            return GIVEN_UP
         for source in node.wires.values():
             if not source.origin.startswith("input:"):
                 origin = self.plan.node(source.origin)
                 if self.status(origin, unit if origin.domain != "set" else SET) == GIVEN_UP:
                     return GIVEN_UP
-        return "waiting"
+        return WAITING
 
     def note_started(self, due: Due) -> None:
         """Remember how large a set was when it was last worked on."""
@@ -176,16 +149,16 @@ class Ledger:
     def _parts(self, node: Node, unit: str, source: Source, left_out: set[str], *, live: bool) -> list[_Part]:
         """Return what one wire brings; empty if the task has to wait."""
         if source.origin.startswith("input:"):
-            section = self._items.get(source.origin.removeprefix("input:"), {})
+            section = self._items.get(source.origin.removeprefix("input:"), set())
             if node.domain == "set":
-                return [section[item_id][1] for item_id in sorted(section)]
-            return [section[unit][1]] if unit in section else []
+                return [self._item(item_id)[1] for item_id in sorted(section)]
+            return [self._item(unit)[1]] if unit in section else []
         origin = self.plan.node(source.origin)
         if origin.domain == "set" or node.domain != "set":
             known = self._fresh(origin.id, SET if origin.domain == "set" else unit)
             return [self._product(origin.id, known)] if known else []
         blocker = self._blockers.get((node.id, origin.id), "")
-        if not live and blocker and self.status(origin, blocker) == "waiting":
+        if not live and blocker and self.status(origin, blocker) == WAITING:
             return []
         parts = []
         for item_id in self.units(origin):
@@ -245,6 +218,22 @@ class Ledger:
             tuple(updates) if kind == "ParticleStack" else (),
         )
 
+    def _item(self, item_id: str) -> tuple[Item, _Part]:
+        """Return an item and what it is as an input."""
+        if (recent := self._recent.get(item_id)) is not None:
+            self._recent.move_to_end(item_id)
+            return recent
+        item = self._state.item(item_id)
+        if item is None:
+            raise StoreError(f"item '{item_id}' is not in the state", remedy="Run `cryoframe rebuild`.")
+        return self._keep(item)
+
+    def _keep(self, item: Item) -> tuple[Item, _Part]:
+        kept = self._recent[item.item_id] = (item, self._raw(item, _section(item.kind)))
+        if len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
+        return kept
+
     def _raw(self, item: Item, section: str) -> _Part:
         """Return an input file with everything the configuration says of it; that enters the key, its name does not."""
         if stage_id := IMPORTED.get(f"input:{section}"):
@@ -254,17 +243,20 @@ class Ledger:
         if config is not None:
             said = {name: getattr(config, name) for name in ("pixel_size_A", "dose_e_A2", "dose_per_frame_e_A2")}
             facts |= {name: value for name, value in said.items() if value}
-        default, ours = Optics(), self.config.optics
-        stated = set(ASSUMED) - set(self.config.assumed_optics)  # also where it is the usual value: a file may lie
-        open_ = {
-            item.name for item in fields(Optics) if getattr(ours, item.name) == getattr(default, item.name)
-        } - stated
-        facts["optics"] = asdict(ours) | {name: value for name, value in item.facts.items() if name in open_}
+        facts["optics"] = self._optics[0] | {name: item.facts[name] for name in self._optics[1] & item.facts.keys()}
         content = {name: value for name, value in facts.items() if name not in IDENTITY}
         digest = digest_facts({"digest": item.digest, "facts": content, "gain": self._gain_digest})
         if section == "movies" and config is not None and config.gain is not None:
             facts["gain"] = str(config.gain)
         return _Part(digest, raw=RawFile(item.item_id, item.path, facts))
+
+    @cached_property
+    def _optics(self) -> tuple[dict[str, Any], set[str]]:
+        """Return what the configuration says of the microscope, and what of it a file may say otherwise."""
+        default, ours = Optics(), self.config.optics
+        stated = set(ASSUMED) - set(self.config.assumed_optics)  # also where it is the usual value: a file may lie
+        unsaid = {item.name for item in fields(Optics) if getattr(ours, item.name) == getattr(default, item.name)}
+        return asdict(ours), unsaid - stated
 
     @cached_property
     def _gain_digest(self) -> tuple[str, ...]:
@@ -299,7 +291,15 @@ class Ledger:
         return found
 
 
-def _counted(task: Task) -> int:
+#: What becomes of the tasks of an earlier process.
+_STATUS = {DONE: DONE, GIVEN_UP: GIVEN_UP, "queued": TOLD}
+
+
+def _section(kind: str) -> str:
+    return next((name for name, its in INPUT_KINDS.items() if its == kind), "")
+
+
+def _counted(task: TaskState) -> int:
     """Attempts cut short by the end of the runner itself, or by the environment, do not count."""
     cut_short = task.status == "running" or task.error_class == "environment"
     return max(task.attempts - 1, 0) if cut_short else task.attempts

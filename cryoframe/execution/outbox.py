@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from cryoframe.errors import EnvironmentFault
 from cryoframe.records.bus import Bus
-from cryoframe.records.events import Event, Value
+from cryoframe.records.events import Event, StageFinished, StageSkipped, Value
+
+_LAST = (StageFinished, StageSkipped)
 
 
 class Outbox:
@@ -30,16 +32,26 @@ class Outbox:
         if not self._gathered:
             return
         gathered, self._gathered = self._gathered, []
-        causes = dict(self._causes)
+        tasks = {_task(payload) for _, payload in gathered}
+        causes = {task: self._causes[task] for task in tasks if task in self._causes}
         try:
             self._bus.publish_many([self._made(event_class, payload) for event_class, payload in gathered])
         except EnvironmentFault:
-            self._gathered, self._causes = gathered + self._gathered, causes
+            self._gathered = gathered + self._gathered
+            for task in tasks:
+                self._causes.pop(task, None)
+            self._causes |= causes
             raise
 
     def _made(self, event_class: type[Event], payload: dict[str, Value]) -> Event:
-        task = (payload.get("stage_id"), payload.get("item_id"))
+        task = _task(payload)
         event = self._bus.make(event_class, self._causes.get(task, ""), **payload)
-        if None not in task:
+        if isinstance(event, _LAST):
+            self._causes.pop(task, None)  # a session has many tasks, and nothing follows on this
+        elif None not in task:
             self._causes[task] = event.event_id
         return event
+
+
+def _task(payload: dict[str, Value]) -> tuple[Value | None, Value | None]:
+    return payload.get("stage_id"), payload.get("item_id")

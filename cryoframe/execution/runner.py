@@ -14,10 +14,12 @@ from cryoframe.execution import attempts, checkpoints, descriptions
 from cryoframe.execution.attempts import Running
 from cryoframe.execution.breaker import Breaker, implementation
 from cryoframe.execution.executor import JOB, RESULT, Executor, Job, Outcome
-from cryoframe.execution.ledger import DONE, GIVEN_UP, Due, Known, Ledger, dependents
+from cryoframe.execution.known import DONE, GIVEN_UP, SET, TOLD, WAITING, Known
+from cryoframe.execution.ledger import Due, Ledger, dependents
 from cryoframe.execution.outbox import Outbox
 from cryoframe.execution.room import is_short
-from cryoframe.execution.waiting import Waiting
+from cryoframe.execution.sweep import Sweep
+from cryoframe.execution.waiting import Place, Waiting
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.records import events, session_events, summaries
@@ -71,6 +73,7 @@ class Runner:
         self._outbox = Outbox(bus)
         self._say, self._flush = self._outbox.say, self._outbox.flush
         self._blocked = False
+        self._sweep = Sweep(ledger, self._consider)
 
     # -- the outside --------------------------------------------------------------------------------------------
     def prepare(self, *, strict: bool = True) -> None:
@@ -88,10 +91,8 @@ class Runner:
         self.look()
 
     def look(self) -> None:
-        """Look at every task there could be."""
-        for node in self.ledger.plan.nodes:
-            for unit in self.ledger.units(node):
-                self._consider(node, unit)
+        """Look at every task there could be; what takes longer is gone on with between steps."""
+        self._sweep.begin(self.ledger)
         self._flush()
         crash_point("runner.queued")
 
@@ -103,10 +104,11 @@ class Runner:
     def step(self, timeout_s: float = POLL_S) -> bool:
         """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""
         self.between()
+        self._sweep.go_on()
         if self._running:
-            for outcome in self.executor.poll(timeout_s):
+            for outcome in self.executor.poll(0.0 if self._sweep.is_on else timeout_s):
                 self._settle(outcome)
-        elif self._waiting:
+        elif self._waiting and not self._sweep.is_on:
             time.sleep(timeout_s if self.resting else min(timeout_s, self._waiting.until_s()))
         self._claim()
         self._flush()
@@ -115,7 +117,7 @@ class Runner:
             self._start(self._claimed.pop(0))
             crash_point("runner.started")
         self._flush()
-        return bool(self._running or self._waiting)
+        return bool(self._running or self._waiting or self._sweep.is_on)
 
     def run_until_idle(self) -> None:
         """Step until there is nothing left to do; trouble with the disk of the run itself is waited out for a while.
@@ -159,8 +161,8 @@ class Runner:
 
     def cancel(self) -> None:
         """Ask every attempt to stop, and forget the queue; what was due is found again by the next `look`."""
-        for due in self._waiting.clear():
-            self.ledger.known.forget(due.node.id, due.item_id)
+        for place in self._waiting.clear():
+            self.ledger.known.forget(place.node.id, place.item_id)
         for ticket in self._running:
             self.executor.cancel(ticket)
 
@@ -178,7 +180,8 @@ class Runner:
     @property
     def resting(self) -> bool:
         """Whether work that waits may not begin now."""
-        return bool(self.paused or self.held or (self._blocked and not self._running))
+        nothing_begins = self.paused or self.held or (self._blocked and not self._running)
+        return bool(nothing_begins) and not self._sweep.is_on
 
     def running(self) -> list[tuple[str, str]]:
         """Return (stage, item) of every attempt in progress."""
@@ -200,8 +203,8 @@ class Runner:
     # -- what is due ---------------------------------------------------------------------------------------------
     def _consider_unit(self, unit: str) -> None:
         for node in dependents(self.ledger.plan, unit):
-            for item_id in self.ledger.units(node) if node.domain == "set" else [unit]:
-                self._consider(node, item_id)
+            if not self._sweep.postpones(node):
+                self._consider(node, SET if node.domain == "set" else unit)
 
     def _consider(self, node: Node, unit: str) -> None:
         """Queue a task if it is due and its product is not in the store; note it as done if it is."""
@@ -212,7 +215,7 @@ class Runner:
             return
         known = self.ledger.known.get((node.id, unit))
         same = known is not None and known.key == due.key
-        if known is not None and same and known.status != "waiting":
+        if known is not None and same and known.status not in (WAITING, TOLD):
             return
         if self.store.has(node.id, due.key):
             self._skip(due, said=known is not None and same and known.digest != "")
@@ -220,7 +223,8 @@ class Runner:
         counted = known.attempts if known is not None and same else 0
         self.ledger.known[node.id, unit] = Known(due.key, "queued", attempts=counted)
         self.ledger.note_started(due)
-        self._say(events.StageQueued, stage_id=node.id, item_id=unit, key=due.key)
+        if known is None or not same or known.status != TOLD:
+            self._say(events.StageQueued, stage_id=node.id, item_id=unit, key=due.key)
         self._waiting.push(due)
 
     def _skip(self, due: Due, *, said: bool) -> None:
@@ -237,19 +241,24 @@ class Runner:
     def _claim(self) -> None:
         """Take tasks from the queue as far as there are workers, devices and room on the disk."""
         self._blocked = False
-        while len(self._running) + len(self._claimed) < self.config.workers and self._waiting and self._may_begin():
-            due = self._waiting.pop(self._may_start)
-            if due is None:
+        n_most = 0 if self.held or self.stopping else self.config.workers
+        while len(self._running) + len(self._claimed) < n_most and self._waiting and self._has_room():
+            place = self._waiting.pop(self._may_start)
+            if place is None:
                 self._blocked = self._waiting.until_s() == 0
                 return
-            known = self.ledger.known[due.node.id, due.item_id]
-            if known.key == due.key:  # else it was superseded while it waited
-                self._claim_one(due, known)
+            known = self.ledger.known.get((place.node.id, place.item_id))
+            if known is not None and (known.key, known.status) == (place.key, "queued"):  # else it was superseded
+                self._claim_one(place, known)
 
-    def _claim_one(self, due: Due, known: Known) -> None:
-        fresh = self.ledger.due(due.node, due.item_id, live=self.live)
-        if fresh is not None and fresh.key == due.key:
-            due = fresh  # the same content may lie elsewhere by now
+    def _claim_one(self, place: Place, known: Known) -> None:
+        """Claim a task as it is now: the same content may lie elsewhere by then; a set that has grown waits no more."""
+        fresh = self.ledger.due(place.node, place.item_id, live=self.live)
+        due = fresh if fresh is not None and fresh.key == place.key else place.due
+        if due is None:  # what it needs is not what it was
+            self.ledger.known[place.node.id, place.item_id] = replace(known, status=WAITING)
+            self._consider(place.node, place.item_id)
+            return
         attempt = known.attempts + 1
         try:
             scratch = self.store.scratch(due.node.id, due.key, attempt)
@@ -260,19 +269,14 @@ class Runner:
         self.breaker.begun(implementation(due.node))
         self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
         where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
-        self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=self._device(due))
+        device = str(self.ledger.described[due.node.id]["device"])
+        self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=device)
 
-    def _device(self, due: Due) -> str:
-        return str(self.ledger.described[due.node.id]["device"])
-
-    def _may_begin(self) -> bool:
-        return not self.held and not self.stopping and self._has_room()
-
-    def _may_start(self, due: Due) -> bool:
+    def _may_start(self, node: Node) -> bool:
         """Whether its implementation may, and its device is free: a CUDA device is lent to one attempt at a time."""
-        if self.live and not self.breaker.allows(implementation(due.node)):
+        if self.live and not self.breaker.allows(implementation(node)):
             return False
-        device, busy = self._device(due), (*self._running.values(), *self._claimed)
+        device, busy = self.ledger.described[node.id]["device"], (*self._running.values(), *self._claimed)
         return device == "cpu" or device not in {running.said["device"] for running in busy}
 
     def _start(self, running: Running) -> None:
@@ -292,25 +296,19 @@ class Runner:
             self._say(events.RunResumed)
         return not self.paused
 
-    # -- jobs -----------------------------------------------------------------------------------------------------
     def _job(self, due: Due, scratch: Path) -> Job:
         said, digest = self.ledger.described[due.node.id], self.ledger.content_digest(due.node, due.item_id)
         return attempts.job(self.config, self._plugins, due, scratch, said=said, item_digest=digest)
 
     def _described(self, node: Node, outcome: Outcome, *, strict: bool) -> None:
-        offer = node.offer
+        if outcome.error_class and strict:  # the error says it; an event would say it once more
+            raise attempts.refusal(node, outcome)
+        for event_class, payload in descriptions.told(self.config, node, outcome):
+            self._say(event_class, **payload)
         if outcome.error_class:
-            if strict:  # the error says it; an event would say it once more
-                raise attempts.refusal(node, outcome)
-            self._say(events.PluginRefused, hook=offer.hook, name=offer.name, reason=outcome.message)
             self._flush()
-            return
-        said = outcome.result
-        self.ledger.described[node.id] = said
-        where = {"distribution": offer.distribution, "version": offer.version}
-        self._say(events.PluginLoaded, hook=offer.hook, name=offer.name, **where)
-        asked = node.stage.device or self.config.device
-        self._say(events.DeviceResolved, stage_id=node.id, asked=asked, got=said["device"], why=said["why"])
+        else:
+            self.ledger.described[node.id] = outcome.result
 
     # -- outcomes -------------------------------------------------------------------------------------------------
     def _settle(self, outcome: Outcome) -> None:
@@ -339,12 +337,13 @@ class Runner:
         committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
         crash_point("runner.committed")
         self._saved(committed, self.store.job(due.node.id, due.key))
+        if due.left_out:
+            left_out: dict[str, Value] = {"name": "items_left_out", "value": float(len(due.left_out)), "unit": ""}
+            self._say(events.MetricReported, stage_id=due.node.id, item_id=due.item_id, **left_out)
         spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
         where: dict[str, Value] = {"stage_id": due.node.id, "item_id": due.item_id}
         self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
         self._judge(due, went_well=True)
-        if due.left_out:
-            self._say(events.MetricReported, **where, name="items_left_out", value=float(len(due.left_out)), unit="")
         known = self.ledger.known.get((due.node.id, due.item_id))
         if known is not None and known.key == due.key:
             self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, committed.digest)

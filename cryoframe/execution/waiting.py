@@ -5,18 +5,24 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cryoframe.execution.ledger import Due, Ledger
+from cryoframe.kernel.plan import Node
 
 
-@dataclass(frozen=True, order=True)
-class _Place:
-    """A place in a queue; those of equal `rank` come in the order in which they were put there."""
+class Place(NamedTuple):
+    """A place in a queue; those of equal `rank` come in the order in which they were put there.
+
+    What the task is made of is kept of stages over the set alone: of an item it is found again when its turn comes.
+    """
 
     rank: float
     number: int
-    due: Due = field(compare=False)
+    node: Node
+    item_id: str
+    key: str
+    due: Due | None = None
 
 
 class Waiting:
@@ -33,8 +39,8 @@ class Waiting:
     def __init__(self, stages: Sequence[str], *, newest: bool = False) -> None:
         self._step = -1 if newest else 1
         self._rank = {stage_id: -at for at, stage_id in enumerate(stages)}
-        self._ready: list[_Place] = []
-        self._later: list[_Place] = []
+        self._ready: list[Place] = []
+        self._later: list[Place] = []
         self._number = 0
 
     @classmethod
@@ -47,22 +53,27 @@ class Waiting:
 
     def push(self, due: Due, *, delay_s: float = 0.0) -> None:
         """Put a task in, to be had after `delay_s` at the earliest."""
-        self._number += 1
+        place = Place(0.0, 0, due.node, due.item_id, due.key, due if due.node.domain == "set" else None)
         if delay_s > 0:
-            heapq.heappush(self._later, _Place(time.monotonic() + delay_s, self._number, due))
+            self._number += 1
+            heapq.heappush(self._later, place._replace(rank=time.monotonic() + delay_s, number=self._number))
         else:
-            heapq.heappush(self._ready, _Place(self._rank[due.node.id], self._step * self._number, due))
+            self._put(place)
 
-    def pop(self, may: Callable[[Due], bool]) -> Due | None:
-        """Take out the first task that may start now; None where there is none."""
+    def _put(self, place: Place) -> None:
+        self._number += 1
+        heapq.heappush(self._ready, place._replace(rank=self._rank[place.node.id], number=self._step * self._number))
+
+    def pop(self, may: Callable[[Node], bool]) -> Place | None:
+        """Take out the first task of a stage that may start now; None where there is none."""
         while self._later and self._later[0].rank <= time.monotonic():
-            self.push(heapq.heappop(self._later).due)
-        passed: list[_Place] = []
+            self._put(heapq.heappop(self._later))
+        passed: list[Place] = []
         found = None
         while self._ready and found is None:
             place = heapq.heappop(self._ready)
-            if may(place.due):
-                found = place.due
+            if may(place.node):
+                found = place
             else:
                 passed.append(place)
         for place in passed:
@@ -75,8 +86,8 @@ class Waiting:
             return 0.0
         return max(0.0, self._later[0].rank - time.monotonic()) if self._later else float("inf")
 
-    def clear(self) -> list[Due]:
+    def clear(self) -> list[Place]:
         """Take everything out."""
-        taken = [place.due for place in (*self._ready, *self._later)]
+        taken = [*self._ready, *self._later]
         self._ready, self._later = [], []
         return taken

@@ -22,8 +22,10 @@ STORE_POINTS = (
 )  # fmt: skip
 RUNNER_POINTS = (
     "runner.queued", "runner.started", "runner.outcome", "runner.before_commit", "runner.committed", "runner.finished",
-    "admit.digested", "admit.group", "admit.settled",
+    "admit.digested", "admit.judged", "admit.settled",
 )  # fmt: skip
+#: Passed only where files of the same content or name are admitted together.
+GROUP_POINTS = ("admit.group",)
 
 
 def crash_point(name: str) -> None:

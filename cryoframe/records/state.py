@@ -6,9 +6,9 @@ The tables are a projection: folding the journal's events in order gives them ag
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from cryoframe.records import events, session_events
 from cryoframe.records.events import Event, Scalar
@@ -93,6 +93,9 @@ FOLDS: Mapping[type[Event], str] = {
 }
 
 
+_FILE_COLUMNS, _PAGE = "path, root, size, mtime_ns, digest, status, reason", 2000
+
+
 class Reader(Protocol):
     """What the state asks its questions of."""
 
@@ -122,6 +125,18 @@ class Task:
     attempts: int
     error_class: str
     message: str
+    digest: str
+
+
+class TaskState(NamedTuple):
+    """How far a task is: what a process that takes charge has to know of each."""
+
+    stage_id: str
+    item_id: str
+    key: str
+    status: str
+    attempts: int
+    error_class: str
     digest: str
 
 
@@ -204,6 +219,24 @@ class State:
         chosen = {name: cell(value) for name, value in asked.items() if value is not None}
         where = "WHERE " + " AND ".join(f"{name}=?" for name in chosen) if chosen else ""
         return self._tasks(where, list(chosen.values()))
+
+    def task_states(self) -> Iterator[TaskState]:
+        """Yield how far each task is, by stage and item id; there may be very many."""
+        columns = "stage_id, item_id, key, status, attempts, error_class, digest"
+        made = cast(Callable[..., TaskState], TaskState)
+        yield from (made(*map(_plain, row)) for row in self._paged("tasks", ("stage_id", "item_id"), columns))
+
+    def item_kinds(self) -> Iterator[tuple[str, str]]:
+        """Yield id and kind of each item, by item id."""
+        yield from ((text(row[0]), text(row[1])) for row in self._paged("items", ("item_id",), "item_id, kind"))
+
+    def each_file(self) -> Iterator[FileRow]:
+        """Yield the files, by root and path."""
+        made = cast(Callable[..., FileRow], FileRow)
+        yield from (
+            made(*map(_plain, row[2:]))
+            for row in self._paged("files", ("root", "path"), f"root, path, {_FILE_COLUMNS}")
+        )
 
     def interrupted(self) -> list[Task]:
         """Return the tasks that an earlier process left running."""
@@ -293,9 +326,18 @@ class State:
         rows = self._database.read(f"SELECT {columns} FROM tasks {where} ORDER BY stage_id, item_id", values)
         return [cast(Callable[..., Task], Task)(*map(_plain, row)) for row in rows]
 
+    def _paged(self, table: str, keys: tuple[str, ...], columns: str) -> Iterator[Row]:
+        """Yield rows of a table, some at a time, by its key; the key's columns come first."""
+        listed, after, values = ", ".join(keys), "", list[Cell]()
+        while True:
+            rows = self._database.read(f"SELECT {columns} FROM {table} {after} ORDER BY {listed} LIMIT {_PAGE}", values)
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after, values = f"WHERE ({listed}) > ({', '.join('?' * len(keys))})", list(rows[-1][: len(keys)])
+
     def _files(self, where: str, values: Sequence[Cell]) -> list[FileRow]:
-        columns = "path, root, size, mtime_ns, digest, status, reason"
-        rows = self._database.read(f"SELECT {columns} FROM files {where} ORDER BY path, root", values)
+        rows = self._database.read(f"SELECT {_FILE_COLUMNS} FROM files {where} ORDER BY path, root", values)
         return [cast(Callable[..., FileRow], FileRow)(*map(_plain, row)) for row in rows]
 
     def _counts(self, sql: str, values: Sequence[Cell]) -> dict[str, int]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from run_world import World
 
-from cryoframe.execution.ledger import DONE, Known, KnownTasks, Ledger
+from cryoframe.execution.known import DONE, Known, KnownTasks
+from cryoframe.execution.ledger import Ledger
 from cryoframe.kernel.plan import Node
 
 pytestmark = pytest.mark.usefixtures("no_discovery")

@@ -11,7 +11,7 @@ from cryoframe.execution.waiting import Waiting
 
 
 def _due(stage: str, item: str) -> Due:
-    return cast(Due, SimpleNamespace(node=SimpleNamespace(id=stage), item_id=item))
+    return cast(Due, SimpleNamespace(node=SimpleNamespace(id=stage, domain="micrographs"), item_id=item, key=item))
 
 
 def _taken(waiting: Waiting) -> list[str]:
@@ -34,7 +34,7 @@ def test_a_task_that_may_not_start__keeps_its_place() -> None:
     for item in "12":
         waiting.push(_due("b", item))
     waiting.push(_due("a", "1"))
-    first = waiting.pop(lambda due: due.node.id == "a")
+    first = waiting.pop(lambda node: node.id == "a")
     assert first is not None
     assert first.node.id == "a"
     assert waiting.pop(lambda _: False) is None

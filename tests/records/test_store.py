@@ -217,7 +217,7 @@ def test_dead_while_losing_the_race__the_product_is_whole_or_made_again(
 
 
 def test_crash_points__are_at_least_twentyfive_and_named_once() -> None:
-    points = [*crash.JOURNAL_POINTS, *crash.STORE_POINTS, *crash.RUNNER_POINTS]
+    points = [*crash.JOURNAL_POINTS, *crash.STORE_POINTS, *crash.RUNNER_POINTS, *crash.GROUP_POINTS]
     assert len(points) >= 25
     assert len(set(points)) == len(points)
 

@@ -15,6 +15,7 @@ from watched_session import DRIVER, Watched, admitted, drive, finished, mrc_byte
 
 from cryoframe.errors import StoreError
 from cryoframe.execution.run import Run
+from cryoframe.records.events import FileDuplicate
 from cryoframe.watch.daemon import Daemon
 
 
@@ -89,6 +90,23 @@ def test_dead_at_a_named_point__the_next_session_brings_it_to_its_end(watched: W
     with Run.open(watched.folder / "run.toml") as run:
         assert run.store.verify() == []
         assert len(list((run.folder / "stages" / "ctf").iterdir())) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["admit.group", "admit.judged:3", "admit.settled", "journal.inserted:9"])
+def test_dead_while_files_of_one_content_are_admitted_together__each_is_an_item_or_a_copy_once(
+    watched: Watched, point: str
+) -> None:
+    for number in range(6):
+        watched.put(f"{number}.mrc", float(number % 3))
+    process = drive(watched, "0.5", CRYOFRAME_CRASH_AT=point)
+    process.communicate()
+    assert process.returncode == 137, "it died there"
+    events = watched.session_apart()
+    copies = [event.path for event in events if isinstance(event, FileDuplicate)]
+    assert len(admitted(events)) == len(set(admitted(events))) == len(copies) == len(set(copies)) == 3
+    assert watched.tasks == {"ctf": {"done": 3}}
+    assert max(finished(events).values()) == 1
 
 
 @pytest.mark.slow
