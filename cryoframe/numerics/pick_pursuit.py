@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from cryoframe.numerics.backend import F32, Bools, Floats, Ints, Reals
+from cryoframe.numerics.backend import F32, Bools, Floats, Ints, Reals, native
 
 #: A candidate of which others explain more than the rest of this share is a fringe that its template fits badly.
 _OWN_FRAC = 0.5
 
 
-def overlap(first: F32, second: F32, step: Ints) -> float:
-    """Inner product of a kernel `(n, n)` and another one, moved by `step` (x, y) [px]."""
-    n = first.shape[0]
-    x, y = int(step[0]), int(step[1])
-    if abs(x) >= n or abs(y) >= n:
-        return 0.0
-    mine = first[max(y, 0) : n + min(y, 0), max(x, 0) : n + min(x, 0)]
-    theirs = second[max(-y, 0) : n + min(-y, 0), max(-x, 0) : n + min(-x, 0)]
-    return float(np.vdot(mine, theirs))
+def generic_overlaps(kernels: F32, best: int, rows: Ints, steps: Ints) -> Reals:
+    """Inner product of kernel `best` of `(k, n, n)` with each of `rows`, moved by `steps` `(m, 2)` (x, y) [px]."""
+    n = kernels.shape[1]
+    found = np.zeros(len(rows))
+    for i, (row, (x, y)) in enumerate(zip(rows, steps, strict=True)):
+        if max(abs(x), abs(y)) < n:
+            mine = kernels[best, max(y, 0) : n + min(y, 0), max(x, 0) : n + min(x, 0)]
+            theirs = kernels[row, max(-y, 0) : n + min(-y, 0), max(-x, 0) : n + min(-x, 0)]
+            found[i] = np.vdot(mine, theirs)
+    return found
+
+
+def overlaps(kernels: F32, best: int, rows: Ints, steps: Ints) -> Reals:
+    """As :func:`generic_overlaps`, compiled where that can be."""
+    module = native(np, "pick_pursuit")
+    found: Reals = (module.overlaps if module else generic_overlaps)(kernels, best, rows, steps)
+    return found
 
 
 def explained(
@@ -63,8 +71,7 @@ def explained(
         accepted.append(best)
         done[best] = True
         steps = at - at[best]
-        reached = ~done & (np.abs(steps) < n).all(axis=1)
-        for row in np.flatnonzero(reached):
-            left[row] -= left[best] * overlap(kernels[best], kernels[row], steps[row])
+        reached = np.flatnonzero(~done & (np.abs(steps) < n).all(axis=1))
+        left[reached] -= left[best] * overlaps(kernels, best, reached, steps[reached])
         open_ &= np.hypot(*(positions_px - positions_px[best]).T) >= apart_px
     return np.array(accepted, dtype=np.int64), left

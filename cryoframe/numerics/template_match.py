@@ -22,7 +22,8 @@ from cryoframe.numerics.symmetry import directions_in_asymmetric_unit
 #: Dimensions tried, and how much of the templates' power may be outside those that are kept.
 _MOST_DIMENSIONS = 72
 _LOST_FRAC = 0.05
-_COLUMNS_AT_ONCE = 1 << 14
+#: A block of values of all templates, some megabytes, is looked through while it is in the cache.
+_COLUMNS_AT_ONCE = 1 << 10
 #: Side of the piece of noise by which chance is measured, and how many of its highest peaks say how it falls off.
 _NOISE_PX = 256
 _N_TAIL = 60

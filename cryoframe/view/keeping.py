@@ -21,8 +21,9 @@ from cryoframe.records.database import Database
 from cryoframe.records.events import Event
 
 DATABASE = "state.sqlite"
-#: Least time between two writings; a large table is written more rarely, for a small share of one core.
-GAP_S, SHARE = 5.0, 0.02
+#: Least time between two writings; a large table is written more rarely, for a small share of one core's work. What
+#: counts is the work: on a busy machine the time it takes says how long others had the core.
+GAP_S, SHARE = 5.0, 0.04
 RELOAD_S = 15
 #: A writing that takes longer has hung; the next one is another process.
 DEADLINE_S = 300.0
@@ -47,7 +48,7 @@ def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S, apart: bool = 
     apart
         Write in a process of its own each time: what works for days does not grow by what tables need.
     """
-    keeper = _Keeper(bus, folder, gap_s, written_apart if apart else written)
+    keeper = _Keeper(bus, folder, gap_s, written_apart if apart else _written_here)
     unsubscribe = bus.subscribe(_HEARD, keeper)
     try:
         yield
@@ -59,7 +60,7 @@ def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S, apart: bool = 
 class _Keeper:
     """A thread that reads by a connection of its own, so that nobody waits for it."""
 
-    def __init__(self, bus: Bus, folder: Path, gap_s: float, write: Callable[[str, Path], str]) -> None:
+    def __init__(self, bus: Bus, folder: Path, gap_s: float, write: Callable[[str, Path], tuple[str, float]]) -> None:
         self._bus, self._folder, self._gap_s, self._write = bus, folder, gap_s, write
         self._changed, self._ended = threading.Event(), threading.Event()
         self._complaint = ""
@@ -82,11 +83,11 @@ class _Keeper:
             self._changed.wait()
             last = self._ended.is_set()
             self._changed.clear()
-            start_s = time.monotonic()
-            self._complain(self._write(self._bus.run_id, self._folder))
+            error, cpu_s = self._write(self._bus.run_id, self._folder)
+            self._complain(error)
             if last:
                 return
-            self._ended.wait(max(self._gap_s, (time.monotonic() - start_s) / SHARE))
+            self._ended.wait(max(self._gap_s, cpu_s / SHARE))
 
     def _complain(self, error: str) -> None:
         told, self._complaint = self._complaint, error
@@ -120,17 +121,28 @@ def written(run_id: str, folder: Path) -> str:
     return ""
 
 
-def written_apart(run_id: str, folder: Path) -> str:
-    """As :func:`written`, by a process of its own."""
+def _written_here(run_id: str, folder: Path) -> tuple[str, float]:
+    start_s = time.thread_time()
+    return written(run_id, folder), time.thread_time() - start_s
+
+
+def written_apart(run_id: str, folder: Path) -> tuple[str, float]:
+    """As :func:`written`, by a process of its own; and the CPU time it took [s], nothing when it did not end well."""
     command = [sys.executable, "-P", "-m", __name__, run_id, str(folder)]
     try:
         done = subprocess.run(  # in a session of its own: Ctrl-C is the daemon's, which has it write once more
             command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, start_new_session=True
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{type(error).__name__}: {error}"
-    return done.stderr.strip()[-500:] if done.returncode else ""
+        return f"{type(error).__name__}: {error}", 0.0
+    return (done.stderr.strip()[-500:], 0.0) if done.returncode else ("", float(done.stdout))
+
+
+def _apart(run_id: str, folder: str) -> str | None:
+    complaint = written(run_id, Path(folder))
+    sys.stdout.write(str(time.process_time()))
+    return complaint or None
 
 
 if __name__ == "__main__":
-    sys.exit(written(sys.argv[1], Path(sys.argv[2])) or 0)
+    sys.exit(_apart(*sys.argv[1:]))

@@ -7,10 +7,11 @@ import pytest
 
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import fourier, pick_bias, template_match
+from cryoframe.numerics._numba import pick_pursuit as pursuit_kernels
 from cryoframe.numerics.matched_filter import prepare
 from cryoframe.numerics.peaks import match_points
 from cryoframe.numerics.pick_choice import Search
-from cryoframe.numerics.pick_pursuit import explained, overlap
+from cryoframe.numerics.pick_pursuit import explained, generic_overlaps, overlaps
 from cryoframe.numerics.template_search import Reference, find_views
 from cryoframe.testing import phantoms
 
@@ -116,8 +117,8 @@ def test_a_fringe__is_explained_by_its_particle_and_a_neighbour_is_not():
     kernel = np.exp(-(np.hypot(x, y) ** 2) / 32.0) * np.cos(0.8 * np.hypot(x, y))
     kernel = (kernel / np.linalg.norm(kernel)).astype(np.float32)
     positions = np.array([[50.0, 50.0], [58.0, 50.0], [70.0, 50.0]])
-    fringe = 10.0 * overlap(kernel, kernel, np.array([8, 0]))
-    z = np.array([10.0, fringe, 6.0 + 10.0 * overlap(kernel, kernel, np.array([20, 0]))])
+    of_fringe, of_neighbour = overlaps(kernel[None], 0, np.array([0, 0]), np.array([[8, 0], [20, 0]]))
+    z = np.array([10.0, 10.0 * of_fringe, 6.0 + 10.0 * of_neighbour])
     rows, left = explained(
         positions, z, np.stack([kernel] * 3), may_be_real=np.array([True] * 3), apart_px=5.0, least=0.5
     )
@@ -126,14 +127,17 @@ def test_a_fringe__is_explained_by_its_particle_and_a_neighbour_is_not():
     assert left[2] == pytest.approx(6.0, abs=1e-4)
 
 
-def test_overlap__is_the_inner_product_of_moved_kernels():
-    rng = np.random.default_rng(5)
-    first, second = rng.standard_normal((2, 12, 12)).astype(np.float32)
-    for step in ([0, 0], [3, -2], [-7, 4], [11, 11], [12, 0]):
-        frames = np.zeros((2, 60, 60), dtype=np.float32)
-        frames[0, 20:32, 20:32] = first
-        frames[1, 20 + step[1] : 32 + step[1], 20 + step[0] : 32 + step[0]] = second
-        assert overlap(first, second, np.array(step)) == pytest.approx(float(np.vdot(*frames)), abs=1e-4)
+@pytest.mark.parametrize("way", [overlaps, generic_overlaps, pursuit_kernels.overlaps.py_func])
+def test_overlap__is_the_inner_product_of_moved_kernels(way):
+    kernels = np.random.default_rng(5).standard_normal((2, 12, 12)).astype(np.float32)
+    steps = np.array([[0, 0], [3, -2], [-7, 4], [11, 11], [12, 0], [-12, -12], [-30, 2]])
+    true = []
+    for x, y in steps:
+        frames = np.zeros((2, 80, 80), dtype=np.float32)
+        frames[0, 32:44, 32:44] = kernels[0]
+        frames[1, 32 + y : 44 + y, 32 + x : 44 + x] = kernels[1]
+        true.append(float(np.vdot(*frames)))
+    assert way(kernels, 0, np.ones(len(steps), dtype=np.int64), steps) == pytest.approx(true, abs=1e-4)
 
 
 def test_likeness__of_nothing_is_nothing_and_lengths_must_agree():

@@ -15,6 +15,7 @@ from cryoframe.records import events
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.journal import Journal
+from cryoframe.view import keeping
 from cryoframe.view.exposures import PAGE, embedded, page, table_html, totals
 from cryoframe.view.keeping import kept_current
 
@@ -87,7 +88,10 @@ def wait_for(path: Path, n_rows: int) -> ExposureTable:
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "apart"])
-def test_table_and_page__follow_the_run_and_are_whole_at_its_end(tmp_path: Path, apart: bool) -> None:
+def test_table_and_page__follow_the_run_and_are_whole_at_its_end(
+    tmp_path: Path, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SHARE", 1.0)  # a test has no work to spare the core for
     database = Database.open(tmp_path / "state.sqlite")
     bus = Bus(Journal(database), "night")
     bus.publish(events.RunOpened, folder=str(tmp_path), config_digest="d")
