@@ -67,12 +67,18 @@ def check(stack: ParticleStack, reference: Volume, mask: Mask | None) -> None:
 
 def hand_over(stack: ParticleStack, reference: Volume, mask: Mask | None, workdir: Path) -> None:
     """Write stack, STAR file, reference and mask into `workdir`."""
-    (workdir / OUT).mkdir()
+    hand_over_particles(stack, workdir)
     pixel = stack.pixel_size_A
-    mrc.write(workdir / STACK, np.asarray(stack.images, dtype=np.float32), pixel_size_A=pixel, is_stack=True)
     mrc.write(workdir / REFERENCE, reference.data, pixel_size_A=pixel)
     if mask is not None:
         mrc.write(workdir / MASK, np.clip(mask.data, 0.0, 1.0), pixel_size_A=pixel)
+
+
+def hand_over_particles(stack: ParticleStack, workdir: Path) -> None:
+    """Write stack and STAR file into `workdir`, poses and classes left out, and make the folder of the answer."""
+    (workdir / OUT).mkdir()
+    pixel = stack.pixel_size_A
+    mrc.write(workdir / STACK, np.asarray(stack.images, dtype=np.float32), pixel_size_A=pixel, is_stack=True)
     table = stack.particles.without([name for name in _NOT_TOLD if name in stack.particles.names])
     table_to_star(
         workdir / STAR, table, stack.optics, pixel_size_A=pixel, stack_name=STACK, box_px=int(stack.images.shape[-1])

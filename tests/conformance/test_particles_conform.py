@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryoframe.testing import conformance
 
 test_classify_2d_em = conformance("em", "classify_2d")
+test_classify_2d_streaming = conformance("streaming", "classify_2d")
 test_select_particles_by_class = conformance("by_class", "select_particles")
 test_make_initial_volume_ab_initio = conformance(
     "ab_initio",

@@ -14,6 +14,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("relion_run_motioncorr") is None, reason="RELION is not installed"),
 ]
 test_correct_motion_relion_own = conformance("relion_own", "correct_motion")
+test_classify_2d_relion = conformance("relion", "classify_2d", limits=Limits(deadline_s=600.0))
 test_refine_3d_relion = conformance(
     "relion",
     "refine_3d",
