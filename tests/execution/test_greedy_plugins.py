@@ -1,4 +1,4 @@
-"""Plugins that take what is not theirs: a thousand children, all descriptors, other files; an environment that flaps."""
+"""Plugins that take what is not theirs: children, descriptors, other files; an environment that flaps."""
 
 from __future__ import annotations
 

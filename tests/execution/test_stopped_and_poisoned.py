@@ -1,4 +1,4 @@
-"""Workers killed at random, all processes stopped for longer than a deadline, an item that always kills what runs it."""
+"""Attempts killed at random, all processes stopped beyond a deadline, an item that always kills what runs it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,83 @@
+"""A journal written by each earlier version, kept as it was written, is carried over; a newer one is refused."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cryoframe.errors import StoreError
+from cryoframe.records.database import Database
+from cryoframe.records.journal import VERSION, Journal
+from cryoframe.records.state import State
+
+SAMPLES = sorted((Path(__file__).parents[1] / "recorded" / "journals").glob("v*.sqlite.gz"))
+
+
+def _unpacked(sample: Path, folder: Path) -> Path:
+    path = folder / "state.sqlite"
+    path.write_bytes(gzip.decompress(sample.read_bytes()))
+    return path
+
+
+def test_every_version_up_to_this_one__has_a_sample() -> None:
+    found = [int(re.match(r"v(\d+)\.", path.name)[1]) for path in SAMPLES]  # type: ignore[index]
+    assert found == list(range(1, VERSION + 1))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name.partition(".")[0])
+def test_a_journal_of_an_earlier_version__is_carried_over_whole_with_a_copy_kept(sample: Path, tmp_path: Path) -> None:
+    path = _unpacked(sample, tmp_path)
+    database = Database.open(path)
+    written = int(str(database.read("PRAGMA user_version")[0][0]))
+    journal, state = Journal(database), State(database)
+    events = list(journal.replay())
+    assert len(events) == 24
+    assert database.read("PRAGMA user_version") == [(VERSION,)]
+    assert state.task_counts() == {"ctf": {"done": 2, "running": 1}}
+    assert state.file_counts() == {"settled": 3, "rejected": 1}
+    assert [item.item_id for item in state.items()] == ["0.mrc", "1.mrc", "2.mrc"]
+    before = state.tasks()
+    assert journal.rebuild() == 24
+    assert state.tasks() == before
+    assert list(journal.replay()) == events
+    database.close()
+    copy = tmp_path / f"state.v{written}.sqlite"
+    assert copy.exists() is (written < VERSION)
+    if copy.exists():
+        assert len(Database.open(copy, read_only=True).read("SELECT seq FROM events")) == 24
+
+
+@pytest.mark.parametrize("sample", SAMPLES[:-1], ids=lambda path: path.name.partition(".")[0])
+def test_dead_while_carrying_over__it_is_of_the_old_version_or_the_new_and_loses_nothing(
+    sample: Path, tmp_path: Path
+) -> None:
+    path = _unpacked(sample, tmp_path)
+    code = (
+        "import os, sys; from pathlib import Path; from cryoframe.records.database import Database\n"
+        "from cryoframe.records.journal import Journal\n"
+        "commit, data = Database._write, Database.open(Path(sys.argv[1]))\n"
+        "def dying(self, sql, values=()):\n"
+        "    commit(self, sql, values)\n"
+        "    if 'user_version' in sql: os._exit(9)\n"
+        "Database._write = dying\nJournal(data)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 9
+    database = Database.open(path)
+    assert len(list(Journal(database).replay())) == 24
+    assert State(database).task_counts() == {"ctf": {"done": 2, "running": 1}}
+
+
+def test_a_journal_of_the_next_version__is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    path = _unpacked(SAMPLES[-1], tmp_path)
+    database = Database.open(path)
+    with database.transaction() as write:
+        write(f"PRAGMA user_version={VERSION + 1}")
+    with pytest.raises(StoreError, match=f"version {VERSION + 1}.*newer one"):
+        Journal(database)
+    assert database.read("PRAGMA user_version") == [(VERSION + 1,)]
+    assert database.read("SELECT count(*) FROM events") == [(24,)]
