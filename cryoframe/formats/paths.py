@@ -104,12 +104,12 @@ def split_image_name(text: str) -> tuple[int | None, str]:
     Raises
     ------
     Refused
-        The number before ``@`` is not a positive integer, or the name is nested (``1@1@x``) or empty.
+        The number before ``@`` is not a positive integer below 10⁹, or the name is nested (``1@1@x``) or empty.
     """
     number, at, name = text.partition("@")
     if not at:
         return None, text
-    if not (number.isascii() and number.isdigit()) or int(number) < 1:
+    if not (number.isascii() and number.isdigit()) or not 1 <= len(number.lstrip("0")) <= _MOST_DIGITS:
         raise Refused(f"image name {text!r} has no positive number before '@'", expected="000001@stack.mrcs")
     head, nested, _ = name.partition("@")
     if not name or (nested and (head.isdigit() or not head)):
@@ -117,5 +117,6 @@ def split_image_name(text: str) -> tuple[int | None, str]:
     return int(number) - 1, name
 
 
+_MOST_DIGITS = 9
 _NOT_A_FILE = frozenset({6, 21, 36, 40, 22})
 """errno of ENXIO, EISDIR, ENAMETOOLONG, ELOOP, EINVAL: the name, not the disk, is at fault."""

@@ -246,7 +246,7 @@ def _atoms_of(model: Any, path: Path) -> Atoms:
     for index, residue in enumerate(residue for chain in model for residue in chain):
         columns.add(residue, index)
     for element in columns.elements:
-        if element.name == "X" or not sum(element.c4322.a) > 0:
+        if element.name == "X" or element.c4322 is None or not sum(element.c4322.a) > 0:
             raise Corrupt(
                 f"atoms of element '{element.name}' have no scattering factor",
                 path=path,
