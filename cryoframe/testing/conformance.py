@@ -183,6 +183,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         contract,
         ctf_physics,
         devices,
+        growing,
         inputs,
         makers,
         manners,
@@ -210,6 +211,7 @@ def checks_of(hook: str) -> tuple[Check, ...]:
         *cleaning_physics.CHECKS,
         *picking_physics.CHECKS,
         *boxes_physics.CHECKS,
+        *growing.CHECKS,
         *devices.CHECKS,
     )
     variants = cases.VARIANTS.get(hook, ())

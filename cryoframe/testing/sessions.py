@@ -196,6 +196,7 @@ class Session:
         listener: Listener | None = None,
         inputs: Mapping[str, Any] | None = None,
         seconds: float | None = None,
+        checkpoint_dir: Path | None = None,
     ) -> Any:
         """Call the plugin in this process and return what it returns, unjudged.
 
@@ -213,6 +214,7 @@ class Session:
             seed=job.seed,
             n_threads=n_threads,
             device=device,
+            checkpoint_dir=checkpoint_dir,
         )
         arguments = {**(inputs or self.inputs(variant)), "params": params, "ctx": ctx}
         limit_s = seconds or self.limits.deadline_s

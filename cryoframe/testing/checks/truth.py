@@ -144,15 +144,21 @@ def _boxes(session: Session) -> None:
 
 def _classes(session: Session) -> None:
     """Two views, two classes: nearly every particle is with its like."""
-    table = session.house_result().particles
+    pure = with_their_like(session, session.house_result())
+    if pure < 0.85:
+        fail(f"{100 * pure:.0f} % of particles are with their like", expected="at least 85 %")
+
+
+def with_their_like(session: Session, result: Any) -> float:
+    """Share of a classification's particles that show what most of their class show."""
+    table = result.particles
     truth = _truth(session)
     ids = truth.stack.particles.column("particle_id").tolist()
     view = dict(zip(ids, (truth.euler_deg[:, 1] > 45.0).tolist(), strict=True))
     labels = table.column("class_id")
     mine = np.array([view[item] for item in table.column("particle_id").tolist()])
     pure = sum(max(int(mine[labels == k].sum()), int((~mine[labels == k]).sum())) for k in np.unique(labels))
-    if pure < 0.85 * len(mine):
-        fail(f"{100 * pure / len(mine):.0f} % of particles are with their like", expected="at least 85 %")
+    return pure / max(len(mine), 1)
 
 
 def _initial(session: Session) -> None:
