@@ -74,11 +74,11 @@ class PickField:
 def specimen(kind: Kind, bench: Workbench) -> Specimen:
     """Return the specimen as the beam sees it."""
     one = bench.specimen(kind.model, PIXEL_A, assembly=kind.assembly)
-    made = _four_together(one) if kind.is_four else one
+    made = four_together(one) if kind.is_four else one
     return replace(made, concentration_mg_mL=kind.concentration_mg_mL)
 
 
-def _four_together(one: Specimen) -> Specimen:
+def four_together(one: Specimen) -> Specimen:
     """Four molecules side by side, two turned: 1.9 MDa, as large as a ribosome."""
     n, pixel = one.volume.data.shape[0], one.volume.pixel_size_A
     wide = 2 * n

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cryoframe import CtfFit, Exposure, Micrograph, Optics, Specimen, SpecimenRequest, StageContext, Volume
+from cryoframe import CtfFit, Exposure, Micrograph, Optics, Specimen, SpecimenRequest, StageContext
+from cryoframe.bench.pick_fields import four_together
 from cryoframe_model.specimen import open_specimen
 from cryoframe_simulate.plugin import Params, simulate_movies
 
@@ -48,21 +49,6 @@ def two_chains(model: Path, made: Path) -> Path:
         kept.append(line)
     made.write_text("\n".join(kept) + "\n")
     return made
-
-
-def four_together(one: Specimen) -> Specimen:
-    """Four molecules side by side, two turned: 1.9 MDa, as large as a ribosome."""
-    n, pixel = one.volume.data.shape[0], one.volume.pixel_size_A
-    wide = 2 * n
-    total = np.zeros((wide, wide, wide), dtype=np.float32)
-    reach = round(48.0 / pixel), round(68.0 / pixel)
-    for i, (dz, dy) in enumerate(((-1, -1), (-1, 1), (1, -1), (1, 1))):
-        data = one.volume.data if i % 3 else np.ascontiguousarray(one.volume.data.transpose(2, 0, 1))
-        start = [wide // 2 - n // 2 + dz * reach[0], wide // 2 - n // 2 + dy * reach[1], wide // 2 - n // 2]
-        total[tuple(slice(at, at + n) for at in start)] += data
-    return replace(
-        one, name="ribosome-sized", volume=Volume(total, pixel), mass_kDa=4 * one.mass_kDa, radius_A=150.0, fading=()
-    )
 
 
 @cache
