@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import large_particles
 import numpy as np
@@ -36,10 +37,18 @@ DIAMETER_A = 150.0
 STAGES = ("classify", "initial", "refine")
 _POSE = ("rot_deg", "tilt_deg", "psi_deg")
 _FLIP = rotations.euler_to_matrix(0.0, 0.0, 180.0)
+Run = dict[str, Any]
 
 
-def run_classify(stack: ParticleStack, folder: Path, context: StageContext, n_classes: int) -> Callable[[], str]:
-    params = classify.Params(n_classes=n_classes, particle_diameter_A=DIAMETER_A)
+class Asked(NamedTuple):
+    """What may be set of the stages."""
+
+    classes: int = 100
+    iterations: int = refine.Params().n_iterations
+
+
+def run_classify(stack: ParticleStack, folder: Path, context: StageContext, asked: Asked) -> Callable[[], str]:
+    params = classify.Params(n_classes=asked.classes, particle_diameter_A=DIAMETER_A)
     result = classify.classify_2d(stack, params, context)
     truth = np.load(folder / "truth.npz")["rotations"]
     return lambda: judge_classes(result, truth)
@@ -66,7 +75,7 @@ def judge_classes(result: object, truth: np.ndarray) -> str:
     )
 
 
-def run_initial(stack: ParticleStack, folder: Path, context: StageContext, n_classes: int) -> Callable[[], str]:
+def run_initial(stack: ParticleStack, folder: Path, context: StageContext, asked: Asked) -> Callable[[], str]:
     params = ab_initio.Params(symmetry="O", particle_diameter_A=DIAMETER_A)
     volume = ab_initio.make_initial_volume(stack, params, context)
     np.save(folder / "initial.npy", volume.data)
@@ -99,9 +108,10 @@ def mirrored(volume: np.ndarray) -> np.ndarray:
     return np.roll(volume[::-1, ::-1, ::-1], 1, axis=(0, 1, 2)) if len(volume) % 2 == 0 else volume[::-1, ::-1, ::-1]
 
 
-def run_refine(stack: ParticleStack, folder: Path, context: StageContext, n_classes: int) -> Callable[[], str]:
+def run_refine(stack: ParticleStack, folder: Path, context: StageContext, asked: Asked) -> Callable[[], str]:
     reference = Volume(np.load(folder / "initial.npy"), stack.pixel_size_A, "O")
-    result = refine.refine_3d(stack, reference, None, refine.Params(particle_diameter_A=DIAMETER_A), context)
+    params = refine.Params(particle_diameter_A=DIAMETER_A, n_iterations=asked.iterations)
+    result = refine.refine_3d(stack, reference, None, params, context)
     truth = np.load(folder / "truth.npz")
 
     def told() -> str:
@@ -127,7 +137,7 @@ def run_refine(stack: ParticleStack, folder: Path, context: StageContext, n_clas
 _RUN = {"classify": run_classify, "initial": run_initial, "refine": run_refine}
 
 
-def measure(name: str, folder: Path, n_classes: int) -> dict[str, float | str]:
+def measure(name: str, folder: Path, asked: Asked) -> Run:
     """Run one stage in this process: what it took and reached."""
     stack = large_particles.stack(folder)
     work = folder / name
@@ -140,7 +150,7 @@ def measure(name: str, folder: Path, n_classes: int) -> dict[str, float | str]:
             log.flush()
 
         before_MB, begun_s, begun_cpu_s = _peak_MB(), time.monotonic(), time.process_time()
-        told = _RUN[name](stack, folder, StageContext(work, on_log=said), n_classes)
+        told = _RUN[name](stack, folder, StageContext(work, on_log=said), asked)
         taken = {"wall_s": time.monotonic() - begun_s, "cpu_s": time.process_time() - begun_cpu_s}
         return taken | {"before_MB": before_MB, "peak_MB": _peak_MB(), "told": told()}
 
@@ -158,7 +168,7 @@ def in_child(arguments: Sequence[str], n_threads: int) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def fitted(runs: Sequence[dict]) -> list[str]:
+def fitted(runs: Sequence[Run]) -> list[str]:
     """Power laws of CPU-seconds by stage, in particles and box, and memory a particle."""
     lines = []
     for name in STAGES:
@@ -181,6 +191,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--boxes", type=int, nargs="+", default=[128])
     parser.add_argument("--snr", type=float, default=0.05)
     parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument(
+        "--iterations", type=int, default=refine.Params().n_iterations, help="of the refinement at most"
+    )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="keep sets here, and take those there are")
@@ -190,7 +203,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         what, folder = asked.one[0], Path(asked.one[1])
         if what == "make":
             large_particles.make(folder, asked.counts[0], asked.boxes[0], asked.snr)
-        sys.stdout.write(json.dumps({} if what == "make" else measure(what, folder, asked.classes)) + "\n")
+        sys.stdout.write(
+            json.dumps({} if what == "make" else measure(what, folder, Asked(asked.classes, asked.iterations))) + "\n"
+        )
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         runs = [
@@ -203,10 +218,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _of_set(root: Path, count: int, box: int, asked: argparse.Namespace) -> list[dict]:
+def _of_set(root: Path, count: int, box: int, asked: argparse.Namespace) -> list[Run]:
     folder = root / f"{count}x{box}"
     folder.mkdir(parents=True, exist_ok=True)
     own = ["--counts", str(count), "--boxes", str(box), "--snr", str(asked.snr), "--classes", str(asked.classes)]
+    own += ["--iterations", str(asked.iterations)]
     if not (folder / "defocus.npy").exists():
         in_child(["--one", "make", str(folder), *own], asked.threads)
     runs = []

@@ -95,6 +95,24 @@ def test_two_views__are_told_apart(two_views, tmp_path, n_classes):
     result.particles.check()
 
 
+def test_rounds_on_a_part_of_the_images__tell_views_apart_in_all_of_them(two_views, tmp_path, monkeypatch):
+    stack, view = two_views
+    monkeypatch.setattr(plugin, "_FEWEST_OF_PART", 10)
+    monkeypatch.setattr(plugin, "_PER_CLASS", len(view) // 8)
+    params = plugin.Params(n_classes=2, particle_diameter_A=96.0)
+    assert [plugin._images_by(k, len(view), 2, params) for k in (0, 23, 24)] == [
+        2 * (len(view) // 8),
+        4 * (len(view) // 8),
+        len(view),
+    ]
+    result = plugin.classify_2d(stack, params, StageContext(tmp_path, seed=5))
+    labels = result.particles.column("class_id")
+    pure = sum(max(view[labels == k].sum(), (~view[labels == k]).sum()) for k in range(2))
+    assert pure >= 0.95 * len(view)
+    off_A = np.hypot(result.particles.floats("shift_x_A"), result.particles.floats("shift_y_A"))
+    assert off_A.max() <= 0.2 * stack.images.shape[-1] * stack.pixel_size_A + 1e-3
+
+
 def test_in_plane_poses__turn_the_images_onto_their_average(two_views, tmp_path):
     stack, _ = two_views
     result = plugin.classify_2d(
