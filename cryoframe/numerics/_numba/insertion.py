@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from numba import prange
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 # Each slab of z planes has one owner, which walks through all slices in order: no two threads write one voxel and
-# each voxel is added to in the same order for any number of threads. More slabs than threads even out the load.
-SLABS = 16
+# each voxel is added to in the same order for any number of slabs and threads. More slabs than threads even out the
+# load, but every slab looks at every sample: a thread alone has one.
+SLABS_A_THREAD = 4
 
 
 @jit
@@ -43,10 +45,12 @@ def _spread_plane(
 
 
 @jit(parallel=True)
-def _insert(numerator: Array, weight: Array, values: Array, weights: Array, rotations: Array, points: Array) -> None:
+def _insert(
+    numerator: Array, weight: Array, values: Array, weights: Array, rotations: Array, points: Array, n_slabs: int
+) -> None:
     n = numerator.shape[0]
-    slab_planes = (n + SLABS - 1) // SLABS
-    for slab in prange(SLABS):
+    slab_planes = (n + n_slabs - 1) // n_slabs
+    for slab in prange(n_slabs):
         first = slab * slab_planes
         last = min(first + slab_planes, n)
         part = np.empty(3, dtype=np.float32)
@@ -88,6 +92,7 @@ def insert_points(
 ) -> None:
     """Compiled `cryoframe.numerics.insertion.insert_points`."""
     numerator = accumulator.numerator
+    n_threads = numba.get_num_threads()
     _insert(
         numerator,
         accumulator.weight,
@@ -95,4 +100,5 @@ def insert_points(
         np.ascontiguousarray(weights, dtype=accumulator.weight.dtype),
         np.ascontiguousarray(rotations, dtype=np.float64),
         np.asarray(points, dtype=np.float64) * accumulator.padding,
+        1 if n_threads == 1 else SLABS_A_THREAD * n_threads,
     )
