@@ -52,12 +52,18 @@ def test_the_watch_folder_example__processes_every_movie_and_scores_it(
 ) -> None:
     _example(repository, tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "HOME": str(tmp_path)}
-    live = ["simulate", "session.toml", "--live", "--rate", "1200", "--workers", "1", "--json", "--quiet"]
+    live = ["simulate", "session.toml", "--live", "--rate", "1200", "--ahead", str(N_MOVIES)]
     microscope = subprocess.Popen(
-        [str(PROGRAM), *live], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [str(PROGRAM), *live, "--workers", "1", "--json", "--quiet"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "incoming").is_dir() and microscope.poll() is None and time.monotonic() < deadline:
+    # All movies are made before the first one lands: on a busy machine the daemon would be idle between two.
+    deadline, incoming = time.monotonic() + 300, tmp_path / "incoming"
+    while not any(incoming.rglob("*.tiff")) and microscope.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     watch = [str(PROGRAM), "watch", "watch.toml", "--until-idle", "30", "--quiet", "--json"]
     watched = subprocess.run(
