@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +89,10 @@ def _product(path: Path) -> object:
     """Take the file for the manifest of a product whose array lies beside it."""
     from cryoframe.formats import products
 
-    manifest = path.read_bytes()
-    folder = path.parent / "of"
-    _products(path.parent)
-    (folder / products.MANIFEST).write_bytes(manifest)
-    return products.load(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        _products(Path(folder))
+        (Path(folder) / "of" / products.MANIFEST).write_bytes(path.read_bytes())
+        return products.load(Path(folder) / "of")
 
 
 def _event(path: Path) -> object:

@@ -1,4 +1,4 @@
-"""Half-sets under thousands of random plans and of plugins that swap, merge, re-split: kept as they were, or refused."""
+"""Half-sets under random plans and under plugins that swap, merge, re-split: kept as they were, or refused."""
 
 from __future__ import annotations
 
@@ -74,33 +74,39 @@ class Notes:
         self.dropped.append({"particle_id": ids, "reason": reason})
 
 
+def _with_half(table: ParticleTable, half: np.ndarray) -> ParticleTable:
+    return table.with_columns({"half": half.astype(np.uint8)})
+
+
+def _one_turned(chance: np.random.Generator, table: ParticleTable) -> ParticleTable:
+    half = np.array(table.column("half"))
+    half[chance.integers(len(half))] ^= 3
+    return _with_half(table, half)
+
+
+def _other_names(chance: np.random.Generator, table: ParticleTable) -> ParticleTable:
+    return table.with_columns({"particle_id": chance.permutation(np.array(table.column("particle_id")))})
+
+
+#: What a plugin may do to the half-sets: swap, merge, re-split, mix; leave out, repeat, reorder, rename particles.
+MISDEEDS: tuple[Callable[[np.random.Generator, ParticleTable], ParticleTable], ...] = (
+    lambda chance, table: _with_half(table, 3 - np.array(table.column("half"))),
+    lambda chance, table: _with_half(table, np.ones(len(table))),
+    lambda chance, table: _with_half(table, chance.integers(1, 3, len(table))),
+    lambda chance, table: _with_half(table, chance.permutation(np.array(table.column("half")))),
+    _one_turned,
+    _other_names,
+    lambda chance, table: table.select(chance.permutation(len(table))),
+    lambda chance, table: table.select(chance.integers(0, len(table), len(table))),
+    lambda chance, table: table.select(np.flatnonzero(chance.random(len(table)) < 0.7)),
+)
+
+
 def _spoilt(chance: np.random.Generator, table: ParticleTable) -> ParticleTable:
-    """What a plugin may do to the half-sets, alone or several things at once."""
+    """Return what a plugin that does one or several of these returns."""
     for _ in range(int(chance.integers(1, 4))):
-        n, half = len(table), np.array(table.column("half"))
-        what = int(chance.integers(0, 9))
-        if what == 0:
-            table = table.with_columns({"half": (3 - half).astype(np.uint8)})
-        elif what == 1:
-            table = table.with_columns({"half": np.ones(n, np.uint8)})
-        elif what == 2:
-            table = table.with_columns({"half": chance.integers(1, 3, n).astype(np.uint8)})
-        elif what == 3:
-            table = table.with_columns({"half": half[chance.permutation(n)]})
-        elif what == 4:
-            table = table.select(chance.permutation(n))
-        elif what == 5:
-            table = table.select(chance.integers(0, n, n))
-        elif what == 6:
-            table = table.select(np.flatnonzero(chance.random(n) < 0.7))
-        elif what == 7:
-            table = table.with_columns({"particle_id": np.array(table.column("particle_id"))[chance.permutation(n)]})
-        else:
-            one = int(chance.integers(0, n))
-            half[one] = 3 - half[one]
-            table = table.with_columns({"half": half.astype(np.uint8)})
-        if not len(table):
-            break
+        if len(table):
+            table = MISDEEDS[chance.integers(len(MISDEEDS))](chance, table)
     return table.without(["half"]) if len(table) and chance.random() < 0.2 else table
 
 

@@ -60,7 +60,7 @@ def test_eight_readers_and_a_long_reading__leave_the_writer_its_pace_and_see_who
         reader.stdout.readline()
     long_one = Database.open(path, read_only=True)
     long_one._connection.execute("BEGIN")
-    n_first = len(long_one.read("SELECT seq FROM events"))
+    n_first = len(long_one.read("SELECT seq FROM events WHERE seq>0"))
     waits_s = []
     for number in range(200):
         made = [bus.make(StageQueued, stage_id="s", item_id=f"{number}.{part}", key="k" * 40) for part in range(5)]
@@ -68,7 +68,7 @@ def test_eight_readers_and_a_long_reading__leave_the_writer_its_pace_and_see_who
         bus.publish_many(made)
         waits_s.append(time.monotonic() - begun_s)
     wal_MB = path.with_name("state.sqlite-wal").stat().st_size / 2**20
-    assert len(long_one.read("SELECT seq FROM events")) == n_first, "a long reading sees one moment"
+    assert len(long_one.read("SELECT seq FROM events WHERE seq>0")) == n_first, "a long reading sees one moment"
     long_one._connection.execute("COMMIT")
     stop.touch()
     assert [reader.wait(30) for reader in readers] == [0] * 8
@@ -80,7 +80,7 @@ def test_eight_readers_and_a_long_reading__leave_the_writer_its_pace_and_see_who
     )
     assert wal_MB < 64
     assert p99_s < 5.0, "nobody waited for the busy time-out"
-    assert len(database.read("SELECT seq FROM events")) == 1000
+    assert len(database.read("SELECT seq FROM events WHERE seq>0")) == 1000
 
 
 @pytest.mark.parametrize("n_events", [30_000])
