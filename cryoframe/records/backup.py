@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryoframe.errors import ConfigError, EnvironmentFault
 from cryoframe.records.database import Database
+from cryoframe.records.forms import id_text
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def backup(database: Path, target: Path) -> Copied:
     try:
         source.backup(part)
         copy = Database.open(part, read_only=True)  # reads all of it (quick_check)
-        n_events, last = copy.read("SELECT count(*), coalesce(max(event_id), '') FROM events")[0]
+        n_events, last = copy.read("SELECT count(*), max(event_id) FROM events WHERE seq>0")[0]
         copy.close()
         for path in (part, target.parent):
             descriptor = os.open(path, os.O_RDONLY)
@@ -51,4 +52,4 @@ def backup(database: Path, target: Path) -> Copied:
         source.close()
         for ending in ("", "-wal", "-shm"):
             part.with_name(part.name + ending).unlink(missing_ok=True)
-    return Copied(int(str(n_events)), str(last))
+    return Copied(int(str(n_events)), id_text(last))

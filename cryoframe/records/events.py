@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import TypeVar, cast, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
 from cryoframe.errors import Corrupt, InvalidInput, nearest
 
@@ -350,14 +350,28 @@ def from_json(name: str, text: str) -> Event:
         If the text is not that of such an event.
     """
     try:
-        content = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(text).items()}
+        return from_content(name, json.loads(text), text)
+    except ValueError as error:
+        raise Corrupt(f"not a {name} event ({error})", expected="JSON with the event's fields") from error
+
+
+def from_content(name: str, said: Mapping[str, Any], text: str = "") -> Event:
+    """Return the event of that name and these fields, as JSON has them; `text` is its text form, if it came as one.
+
+    Raises
+    ------
+    Corrupt
+        If these are not the fields of such an event.
+    """
+    try:
+        content = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
         for cls in _subclasses(Event):
             if cls.__name__ == name:
                 return cast(Callable[..., Event], cls)(**content)
         header = {key: str(content[key]) for key in _HEADER}
-        return ForeignEvent(**header, name=name, text=text)
+        return ForeignEvent(**header, name=name, text=text or json.dumps(said, separators=(",", ":")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise Corrupt(f"not a {name} event ({error})", expected="JSON with the event's fields") from error
+        raise Corrupt(f"not a {name} event ({error})", expected="the event's fields") from error
 
 
 def _subclasses(cls: type[Event]) -> Iterator[type[Event]]:

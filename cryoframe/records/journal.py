@@ -11,13 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryoframe.errors import Corrupt, EnvironmentFault, StoreError
-from cryoframe.records import state
+from cryoframe.records import forms, state
 from cryoframe.records.crash import crash_point
 from cryoframe.records.database import Database, Write, salvage
-from cryoframe.records.events import Event, StageProgress, from_json, to_json
+from cryoframe.records.events import Event, StageProgress, from_json
+from cryoframe.records.forms import Forms
+from cryoframe.records.state import Cell, Row
 
-#: 2 added alarms, holding and watermarks; 3 what products say of their items, times and remarks.
-VERSION = 3
+#: 2 added alarms, holding and watermarks; 3 what products say of their items, times and remarks; 4 writes events by
+#: their forms, and when a file was seen and an item admitted beside it.
+VERSION = 4
 MAX_GROUP = 2000
 _PAGE = 1000
 
@@ -26,7 +29,7 @@ class _Entry:
     """Events of one caller on their way to the disk."""
 
     def __init__(self, events: list[Event]) -> None:
-        self.rows = [(event.event_id, type(event).__name__, to_json(event), state.fold(event)) for event in events]
+        self.rows = [(forms.encoded(event), state.fold(event)) for event in events]
         self.done = threading.Event()
         self.error: Exception | None = None
 
@@ -46,6 +49,10 @@ class Journal:
         self._gathering = threading.Lock()
         self._writing = threading.Lock()
         self._make_tables()
+        #: Whether it is of a version that wrote every event in full, and may only be looked into.
+        self._in_full = _is_in_full(database)
+        written = [] if self._in_full else database.read("SELECT seq, content FROM events WHERE seq<0 ORDER BY seq")
+        self._forms = Forms({int(str(seq)): str(form) for seq, form in written})
 
     def append(self, events: Sequence[Event]) -> None:
         """Keep events: all of them durable on return, or none.
@@ -79,54 +86,76 @@ class Journal:
         """
         at = 0
         if after:
-            rows = self._database.read("SELECT seq FROM events WHERE event_id=?", [after])
+            kept = after if self._in_full else forms.id_cell(after)
+            rows = self._database.read("SELECT seq FROM events WHERE event_id=?", [kept])
             if not rows:
                 raise StoreError(f"the journal has no event '{after}'", expected="an event id from this run")
             at = int(str(rows[0][0]))
         while True:
             rows = self._database.read(
-                "SELECT seq, name, text FROM events WHERE seq>? ORDER BY seq LIMIT ?", [at, _PAGE]
+                f"SELECT {self._columns} FROM events WHERE seq>? ORDER BY seq LIMIT ?", [at, _PAGE]
             )
-            for seq, name, text in rows:
-                at = int(str(seq))
-                yield from_json(str(name), str(text))
+            for row in rows:
+                at = int(str(row[0]))
+                yield self._event(row)
             if not rows:
                 return
 
     def last(self, name: str = "") -> Event | None:
         """Return the event kept last, of one class if its name is given."""
-        where, values = ("WHERE name=?", [name]) if name else ("", [])
-        rows = self._database.read(f"SELECT name, text FROM events {where} ORDER BY seq DESC LIMIT 1", values)
-        return from_json(str(rows[0][0]), str(rows[0][1])) if rows else None
+        table, values = "events", list[Cell]([name] if name else [])
+        where = "name=?" if name else "1"
+        if name and not self._in_full:
+            where, values = "seq=(SELECT max(seq) FROM log WHERE name=?)", [name]
+        rows = self._database.read(
+            f"SELECT {self._columns} FROM {table} WHERE {where} AND seq>0 ORDER BY seq DESC LIMIT 1", values
+        )
+        return self._event(rows[0]) if rows else None
 
     def last_id(self) -> str:
         """Return the id of the event kept last, or an empty string."""
-        rows = self._database.read("SELECT event_id FROM events ORDER BY seq DESC LIMIT 1")
-        return str(rows[0][0]) if rows else ""
+        rows = self._database.read("SELECT event_id FROM events WHERE seq>0 ORDER BY seq DESC LIMIT 1")
+        return forms.id_text(rows[0][0]) if rows else ""
 
     def rebuild(self) -> int:
         """Drop the projections and fold the whole log anew, in one transaction; returns the number of events."""
-        n_events = 0
         with self._database.transaction() as write:
-            for name in state.NAMES:
-                write(f"DROP TABLE IF EXISTS {name}")
-            write(state.TABLES)
-            crash_point("journal.rebuild_dropped")
-            for event in self.replay():
-                n_events += 1
-                if (change := state.fold(event)) is not None:
-                    write(*change)
-            crash_point("journal.rebuild_folded")
+            return self._refold(write)
+
+    def _refold(self, write: Write) -> int:
+        n_events = 0
+        for name in (*state.NAMES, *state.FORMER):
+            write(f"DROP TABLE IF EXISTS {name}")
+        write(state.TABLES)
+        crash_point("journal.rebuild_dropped")
+        for event in self.replay():
+            n_events += 1
+            if (change := state.fold(event)) is not None:
+                write(*change)
+        crash_point("journal.rebuild_folded")
         return n_events
 
     def take_over(self, damaged: Path) -> int:
         """Append what can still be read of a damaged database's log; returns the number of events."""
         events: list[Event] = []
+        found = Forms({})
         with contextlib.suppress(Corrupt):
-            for name, text in salvage(damaged, "SELECT name, text FROM events ORDER BY seq"):
+            for seq, *kept in salvage(damaged, f"SELECT {forms.COLUMNS} FROM events ORDER BY seq"):
+                if int(str(seq)) < 0:
+                    found.learn(int(str(seq)), str(kept[-1]))
+                else:
+                    events.append(found.decoded(*kept))
+            for name, text in salvage(damaged, "SELECT name, text FROM events ORDER BY seq"):  # written in full
                 events.append(from_json(str(name), str(text)))
         self.append(events)
         return len(events)
+
+    @property
+    def _columns(self) -> str:
+        return "seq, name, text" if self._in_full else forms.COLUMNS
+
+    def _event(self, row: Row) -> Event:
+        return from_json(str(row[1]), str(row[2])) if self._in_full else self._forms.decoded(*row[1:])
 
     def _make_tables(self) -> None:
         version = int(str(self._database.read("PRAGMA user_version")[0][0]))
@@ -141,12 +170,35 @@ class Journal:
         if version:
             self._database.backup(self._database.path.with_suffix(f".v{version}.sqlite"))
         with self._database.transaction() as write:
-            write(
-                "CREATE TABLE IF NOT EXISTS events("
-                "seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT UNIQUE, name TEXT, text TEXT)"
-            )
-            write(state.TABLES)
+            if version and _is_in_full(self._database):
+                self._carry_over(write)
+            write(forms.TABLE + state.TABLES)
             write(f"PRAGMA user_version={VERSION}")
+
+    def _carry_over(self, write: Write) -> None:
+        """Write every event by its form; each keeps its number."""
+        write("ALTER TABLE events RENAME TO events_in_full")
+        write(forms.TABLE)
+        self._in_full, self._forms, at = False, Forms({}), 0
+        rows: list[Row] = [()]
+        while rows:
+            rows = self._database.read(
+                "SELECT seq, name, text FROM events_in_full WHERE seq>? ORDER BY seq LIMIT ?", [at, _PAGE]
+            )
+            for seq, name, text in rows:
+                at = int(str(seq))
+                form, *kept = forms.encoded(from_json(str(name), str(text)))
+                write("INSERT INTO events VALUES(?, ?, ?, ?, ?)", (at, kept[0], self._written(write, form), *kept[1:]))
+        write("DROP TABLE events_in_full")
+        self._refold(write)
+
+    def _written(self, write: Write, form: str) -> int:
+        """Return a form's number, writing it if need be."""
+        number, is_new = self._forms.number(form)
+        if is_new:
+            write(forms.INSERT_FORM, (number, form))
+            self._forms.learned(number, form)
+        return number
 
     def _write_group(self) -> None:
         group = self._take()
@@ -181,17 +233,25 @@ class Journal:
             entry.error = error
 
     def _write_entries(self, group: list[_Entry]) -> None:
-        with self._database.transaction() as write:
-            crash_point("journal.begun")
-            for entry in group:
-                _insert(write, entry)
+        known = self._forms.copy()
+        try:
+            with self._database.transaction() as write:
+                crash_point("journal.begun")
+                for entry in group:
+                    self._insert(write, entry)
+        except BaseException:
+            self._forms = known  # what was not committed is not written
+            raise
         crash_point("journal.committed")
 
+    def _insert(self, write: Write, entry: _Entry) -> None:
+        for (form, event_id, cause, content), change in entry.rows:
+            write(forms.INSERT, (event_id, self._written(write, form), cause, content))
+            crash_point("journal.inserted")
+            if change is not None:
+                write(*change)
+                crash_point("journal.folded")
 
-def _insert(write: Write, entry: _Entry) -> None:
-    for event_id, name, text, change in entry.rows:
-        write("INSERT INTO events(event_id, name, text) VALUES(?, ?, ?)", (event_id, name, text))
-        crash_point("journal.inserted")
-        if change is not None:
-            write(*change)
-            crash_point("journal.folded")
+
+def _is_in_full(database: Database) -> bool:
+    return any(row[1] == "text" for row in database.read("PRAGMA table_info(events)"))

@@ -18,13 +18,14 @@ Row = tuple[Cell, ...]
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS files(
-  root, path, size INT, mtime_ns INT, digest, status TEXT, reason, PRIMARY KEY(root, path)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS items(item_id PRIMARY KEY, kind TEXT, digest TEXT, path, facts TEXT) WITHOUT ROWID;
+  root, path, size INT, mtime_ns INT, digest, status TEXT, reason, seen_utc TEXT,
+  PRIMARY KEY(root, path)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS items(
+  item_id PRIMARY KEY, kind TEXT, digest TEXT, path, facts TEXT, admitted_utc TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_by_digest ON items(digest);
 CREATE TABLE IF NOT EXISTS tasks(
   stage_id, item_id, key TEXT, status TEXT, attempts INT, error_class TEXT, message, digest TEXT, incarnation INT,
   PRIMARY KEY(stage_id, item_id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS tasks_by_status ON tasks(status);
 CREATE TABLE IF NOT EXISTS products(key TEXT PRIMARY KEY, kind TEXT, digest TEXT, path) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS metrics(
   stage_id, item_id, name, value REAL, unit, PRIMARY KEY(stage_id, item_id, name)) WITHOUT ROWID;
@@ -35,39 +36,39 @@ CREATE TABLE IF NOT EXISTS watermarks(root PRIMARY KEY, generation INT, n_files 
 CREATE TABLE IF NOT EXISTS described(
   number INTEGER PRIMARY KEY, stage_id, item_id, key TEXT, kind TEXT, path, figures TEXT, pictures TEXT, time_utc TEXT,
   UNIQUE(stage_id, item_id));
-CREATE TABLE IF NOT EXISTS landings(place PRIMARY KEY, seen_utc TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS admissions(item_id PRIMARY KEY, digest TEXT, time_utc TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS remarks(item_id, remark, PRIMARY KEY(item_id, remark)) WITHOUT ROWID;
 """
 NAMES = (
-    "files", "items", "tasks", "products", "metrics", "alarms", "held", "watermarks", "described", "landings",
-    "admissions", "remarks", "incarnations",
+    "files", "items", "tasks", "products", "metrics", "alarms", "held", "watermarks", "described", "remarks",
+    "incarnations",
 )  # fmt: skip
+FORMER = ("landings", "admissions")  # of older versions
 
 _TASK = "INSERT INTO tasks VALUES(:stage_id, :item_id, :key, {}, (SELECT max(number) FROM incarnations))"
 _AGAIN = " ON CONFLICT DO UPDATE SET key=excluded.key, status=excluded.status, incarnation=excluded.incarnation"
 _FILE_AGAIN = " ON CONFLICT DO UPDATE SET status=excluded.status, reason=excluded.reason"
-_FILE = "INSERT INTO files VALUES(:root, :path, {})" + _FILE_AGAIN
-_SEEN = "; INSERT INTO landings VALUES(:root || '/' || :path, :time_utc) ON CONFLICT DO UPDATE SET seen_utc=:time_utc"
+_FILE = "INSERT INTO files VALUES(:root, :path, {}, {})" + _FILE_AGAIN
+#: When an item was admitted is when its content was, under whatever name.
 _ADMITTED = (
-    "; INSERT INTO admissions VALUES(:item_id, :digest, :time_utc) ON CONFLICT DO UPDATE"
-    " SET digest=:digest, time_utc=:time_utc WHERE digest<>:digest"
+    "INSERT INTO items VALUES(:item_id, :kind, :digest, :path, :facts, :time_utc) ON CONFLICT DO UPDATE SET kind=:kind,"
+    " digest=:digest, path=:path, facts=:facts, admitted_utc=iif(digest=:digest, admitted_utc, :time_utc)"
 )
 _DONE = _TASK.format("'done', 0, '', '', :digest") + _AGAIN + ", digest=excluded.digest, error_class='', message=''"
 
 #: What each event does to the tables.
 FOLDS: Mapping[type[Event], str] = {
     events.RunOpened: "INSERT INTO incarnations VALUES(NULL)",
-    events.FileSeen: _FILE.format(":size, :mtime_ns, '', 'seen', ''") + ", size=:size, mtime_ns=:mtime_ns" + _SEEN,
-    events.FileSettled: _FILE.format(":size, :mtime_ns, :digest, 'settled', ''")
+    events.FileSeen: _FILE.format(":size, :mtime_ns, '', 'seen', ''", ":time_utc")
+    + ", size=:size, mtime_ns=:mtime_ns, seen_utc=:time_utc",
+    events.FileSettled: _FILE.format(":size, :mtime_ns, :digest, 'settled', ''", "NULL")
     + ", size=:size, mtime_ns=:mtime_ns, digest=:digest",
-    events.FileRejected: _FILE.format("0, 0, '', 'rejected', :kind || ': ' || :reason"),
-    events.FileIgnored: _FILE.format("0, 0, '', 'ignored', :rule"),
-    events.FileDuplicate: _FILE.format("0, 0, '', 'duplicate', :item_id"),
+    events.FileRejected: _FILE.format("0, 0, '', 'rejected', :kind || ': ' || :reason", "NULL"),
+    events.FileIgnored: _FILE.format("0, 0, '', 'ignored', :rule", "NULL"),
+    events.FileDuplicate: _FILE.format("0, 0, '', 'duplicate', :item_id", "NULL"),
     # The digest tells an event that came before the file settled anew from one that came after.
     events.FileSuperseded: "UPDATE files SET status='superseded', reason='content changed' "
     "WHERE root=:root AND path=:path AND digest=:old_digest",
-    events.ItemAdmitted: "INSERT OR REPLACE INTO items VALUES(:item_id, :kind, :digest, :path, :facts)" + _ADMITTED,
+    events.ItemAdmitted: _ADMITTED,
     events.StageQueued: _TASK.format("'queued', 0, '', '', ''")
     + _AGAIN
     + ", attempts=iif(key=excluded.key, attempts, 0)",
@@ -93,6 +94,7 @@ FOLDS: Mapping[type[Event], str] = {
 }
 
 
+_ITEMS = "SELECT item_id, kind, digest, path, facts FROM items"
 _FILE_COLUMNS, _PAGE = "path, root, size, mtime_ns, digest, status, reason", 2000
 
 
@@ -196,16 +198,16 @@ class State:
     def items(self, kind: str | None = None) -> list[Item]:
         """Return the items, or those of one kind, by item id."""
         where, values = ("WHERE kind=?", [kind]) if kind else ("", [])
-        return [_item(row) for row in self._database.read(f"SELECT * FROM items {where} ORDER BY item_id", values)]
+        return [_item(row) for row in self._database.read(f"{_ITEMS} {where} ORDER BY item_id", values)]
 
     def item(self, item_id: str) -> Item | None:
         """Return one item."""
-        rows = self._database.read("SELECT * FROM items WHERE item_id=?", [cell(item_id)])
+        rows = self._database.read(f"{_ITEMS} WHERE item_id=?", [cell(item_id)])
         return _item(rows[0]) if rows else None
 
     def item_by_digest(self, digest: str) -> Item | None:
         """Return the item of that content."""
-        rows = self._database.read("SELECT * FROM items WHERE digest=? ORDER BY item_id LIMIT 1", [digest])
+        rows = self._database.read(f"{_ITEMS} WHERE digest=? ORDER BY item_id LIMIT 1", [digest])
         return _item(rows[0]) if rows else None
 
     def task(self, stage_id: str, item_id: str) -> Task | None:
@@ -299,12 +301,21 @@ class State:
 
     def landed_utc(self) -> dict[str, str]:
         """Return, by absolute path, when a watched file was last seen to change."""
-        return {text(row[0]): text(row[1]) for row in self._later("SELECT place, seen_utc FROM landings", "landings")}
+        if self._has("landings"):
+            rows = self._database.read("SELECT place, seen_utc FROM landings")
+            return {text(place): text(seen_utc) for place, seen_utc in rows}
+        if not self._has("seen_utc"):
+            return {}
+        rows = self._database.read("SELECT root, path, seen_utc FROM files WHERE seen_utc IS NOT NULL")
+        return {f"{text(root)}/{text(path)}": text(seen_utc) for root, path, seen_utc in rows}
 
     def admitted_utc(self) -> dict[str, str]:
         """Return, by item, when its content was admitted."""
-        rows = self._later("SELECT item_id, time_utc FROM admissions", "admissions")
-        return {text(row[0]): text(row[1]) for row in rows}
+        if self._has("admissions"):
+            rows = self._database.read("SELECT item_id, time_utc FROM admissions")
+        else:
+            rows = self._database.read("SELECT item_id, admitted_utc FROM items") if self._has("admitted_utc") else []
+        return {text(item_id): text(time_utc) for item_id, time_utc in rows}
 
     def held(self) -> str:
         """Return who paused the run and when, or an empty string."""
@@ -318,8 +329,16 @@ class State:
 
     def _later(self, sql: str, table: str) -> list[Row]:
         """Read a table that runs of an older version lack."""
-        known = self._database.read("SELECT 1 FROM sqlite_master WHERE type='table' AND name=?", [table])
-        return self._database.read(sql) if known else []
+        return self._database.read(sql) if self._has(table) else []
+
+    def _has(self, name: str) -> bool:
+        """Whether there is a table of that name, or a column of files or items."""
+        asked = (
+            "SELECT 1 FROM sqlite_master WHERE type='table' AND name=?1 UNION ALL "
+            "SELECT 1 FROM pragma_table_info('files') WHERE name=?1 UNION ALL "
+            "SELECT 1 FROM pragma_table_info('items') WHERE name=?1"
+        )
+        return bool(self._database.read(asked, [name]))
 
     def _tasks(self, where: str, values: Sequence[Cell]) -> list[Task]:
         columns = "stage_id, item_id, key, status, attempts, error_class, message, digest"

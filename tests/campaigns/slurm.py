@@ -13,7 +13,6 @@ import random
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "contrib"), str(HERE.parent / "execution"), str(HERE)]
 
 from slurm_node import command, missing, running_jobs, slurm, wait_for  # noqa: E402
+
+from cryoframe.testing.soak import history  # noqa: E402
 
 N_ITEMS, ATTEMPT_S, LIMIT_S = 6, 3.0, 400.0
 DONE = ("StageFinished", "StageSkipped")
@@ -112,12 +113,7 @@ class Scenario:
 
 def events(folder: Path) -> list[tuple[str, dict]]:
     """Return (name, content) of every event in the order in which it was kept."""
-    database = sqlite3.connect(f"file:{folder / 'state.sqlite'}?mode=ro", uri=True)
-    try:
-        rows = database.execute("SELECT name, text FROM events ORDER BY seq").fetchall()
-    finally:
-        database.close()
-    return [(name, json.loads(text)) for name, text in rows]
+    return history.events(folder)
 
 
 def digests(folder: Path) -> dict[tuple[str, str], str]:

@@ -74,16 +74,17 @@ def _add(folder: Path) -> None:
 
 
 _TWICE = (
-    "INSERT INTO events(event_id, name, text) SELECT event_id || 'z', name, text FROM events WHERE name='{}' LIMIT 1"
+    "INSERT INTO events(event_id, form, cause, content) SELECT x'ff' || event_id, form, cause, content FROM events "
+    "WHERE seq=(SELECT min(seq) FROM log WHERE name='{}')"
 )
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        _sql("DELETE FROM events WHERE seq=(SELECT min(seq) FROM events WHERE name='StageFinished')"),
-        _sql("DELETE FROM events WHERE seq=(SELECT min(seq) FROM events WHERE name='ItemAdmitted')"),
-        _sql("DELETE FROM events WHERE seq=(SELECT min(seq) FROM events WHERE name='StageStarted')"),
+        _sql("DELETE FROM events WHERE seq=(SELECT min(seq) FROM log WHERE name='StageFinished')"),
+        _sql("DELETE FROM events WHERE seq=(SELECT min(seq) FROM log WHERE name='ItemAdmitted')"),
+        _sql("DELETE FROM events WHERE seq=(SELECT min(seq) FROM log WHERE name='StageStarted')"),
         _sql(_TWICE.format("StageFinished")),
         _sql(_TWICE.format("ItemAdmitted")),
         _cut, _lose, _add,

@@ -18,7 +18,35 @@ Log = list[tuple[str, dict[str, Any]]]
 
 def events(folder: Path) -> Log:
     """Return (name, content) of every event in the order in which it was kept."""
-    return [(name, json.loads(text)) for name, text in ask(folder, "SELECT name, text FROM events ORDER BY seq")]
+    forms: dict[int, tuple[str, dict[str, Any], list[Any]]] = {}
+    log: Log = []
+    for seq, event_id, form, cause, text in ask(
+        folder, "SELECT seq, event_id, form, cause, content FROM events ORDER BY seq"
+    ):
+        if seq < 0:  # what events of a kind have in common; it comes before them
+            forms[seq] = json.loads(text)
+            continue
+        name, shared, fields = forms[form]
+        log.append((name, {**shared, **_filled(fields, json.loads(text)), "event_id": _hex(event_id)}))
+        log[-1][1]["cause"] = _hex(cause) if cause else ""
+    return log
+
+
+def _filled(fields: Sequence[Any], values: Sequence[Any]) -> dict[str, Any]:
+    rest, said = list(values), {}
+    for field in fields:
+        if isinstance(field, str):
+            said[field] = rest.pop(0)
+        else:
+            said[field[0]] = dict(zip(field[1:], rest, strict=False))
+            del rest[: len(field) - 1]
+    if rest:
+        raise ValueError(f"{len(rest)} values more than {fields}")
+    return said
+
+
+def _hex(kept: Any) -> str:
+    return kept.hex() if isinstance(kept, bytes) else str(kept)
 
 
 def ask(folder: Path, sql: str) -> list[tuple[Any, ...]]:

@@ -123,7 +123,7 @@ def late(room: Room, verdict: Verdict) -> None:
     order("resume", facility)
     n_events = history.ask(facility.out, "SELECT max(seq) FROM events")[0][0]
     with Service(facility) as service:
-        first = f"SELECT count(*) FROM events WHERE name='StageFinished' AND seq>{n_events}"
+        first = f"SELECT count(*) FROM log WHERE name='StageFinished' AND seq>{n_events}"
         verdict.figure("restart to the first job done", service.until(first, lambda n: n > 0), "s", 30.0)
         verdict.figure("daemon's memory", service.peak_MB(), "MB", 300.0)
 

@@ -106,8 +106,8 @@ class Service:
 
     def until_at_work(self) -> float:
         """Wait until the first rescan is accounted for."""
-        before = "SELECT max(seq) FROM events WHERE name='RunOpened'"
-        return self.until(f"SELECT count(*) FROM events WHERE name='Reconciled' AND seq>({before})", lambda n: n > 0)
+        before = "SELECT max(seq) FROM log WHERE name='RunOpened'"
+        return self.until(f"SELECT count(*) FROM log WHERE name='Reconciled' AND seq>({before})", lambda n: n > 0)
 
     def last_words(self) -> str:
         """Return the end of what it wrote."""
