@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cryoframe.data.images import Classes2D, CorrectedMicrograph, CtfFit, ParticleStack
 from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
 from cryoframe.data.results import Refinement, SharpenedMap
-from cryoframe.data.tables import FscTable, ParticleTable
+from cryoframe.data.tables import ClassTable, FscTable, ParticleTable
 from cryoframe.numerics.fsc import resolution_at
 from cryoframe.view import pictures, plots
 
@@ -30,6 +30,8 @@ class Shown:
     metrics: Mapping[str, tuple[float, str]] | None = None
 
 
+#: Ends of columns' names and how they are written.
+_UNITS = (("_id", ""), ("_frac", ""), ("_deg", "[°]"), ("_A", "[Å]"))
 _T = TypeVar("_T")
 Section = Callable[[Shown], str]
 
@@ -136,7 +138,33 @@ def classes_2d(shown: Shown) -> str:
     ids = classes.classes.column("class_id")[order]
     sheet = pictures.montage(np.asarray(classes.averages)[ids], n_columns=min(10, len(ids)))
     text = ", ".join(f"{int(size)}" for size in sizes[order])
-    return figure(picture(pictures.enlarge(sheet, 2), pixelated=True), f"{shown.name}: particles in each class: {text}")
+    drawn = figure(
+        picture(pictures.enlarge(sheet, 2), pixelated=True), f"{shown.name}: particles in each class: {text}"
+    )
+    return drawn + class_figures(classes.classes, order)
+
+
+def class_figures(table: ClassTable, order: NDArray[np.intp]) -> str:
+    """Return everything a class table says, a class a row, in this order of rows."""
+    names = [name for name in table.names if name != "class_id"]
+    heads = "".join(f"<th>{escape(_heading(name))}</th>" for name in ("class_id", *names))
+    values = [table.column("class_id"), *(table.floats(name) for name in names)]
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_figure(column[row])}</td>" for column in values) + "</tr>" for row in order.tolist()
+    )
+    return f'<table class="facts"><tr>{heads}</tr>{rows}</table>'
+
+
+def _heading(column: str) -> str:
+    """Return a column's name as people write it, its unit in brackets."""
+    for suffix, unit in _UNITS:
+        if column.endswith(suffix):
+            return f"{column.removesuffix(suffix).replace('_', ' ')} {unit}".rstrip()
+    return column.replace("_", " ")
+
+
+def _figure(value: float) -> str:
+    return f"{int(value)}" if float(value).is_integer() else f"{value:.3g}"
 
 
 def volume(shown: Shown) -> str:
