@@ -49,6 +49,15 @@ def test_the_readme__begins_with_the_two_commands_and_ci_runs_the_second() -> No
     assert test_line in (facts.ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "RELIABILITY.md", "PERFORMANCE.md"])
+def test_what_a_document_points_to__is_there(name: str) -> None:
+    text = (facts.ROOT / name).read_text(encoding="utf-8")
+    linked = {link.split("#")[0] for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", text)}
+    named = set(re.findall(r"`(?:python |pytest (?:-rP )?)?((?:tests|examples)/[\w./*-]+[\w*])", text))
+    absent = sorted(path for path in linked | named if not list(facts.ROOT.glob(path)))
+    assert absent == []
+
+
 @pytest.mark.parametrize("block", _blocks("python"), ids=lambda block: block.label)
 def test_a_python_block__runs(block: Block, tmp_path: Path) -> None:
     (tmp_path / "block.py").write_text(block.body, encoding="utf-8")
