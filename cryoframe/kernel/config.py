@@ -195,7 +195,7 @@ def read_toml(path: Path | str, what: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not text, numbers too long or nesting too deep for it
         raise ConfigError(f"{what} {path} is not TOML: {error}") from error
 
 
@@ -364,8 +364,8 @@ def _check(config: RunConfig, where: str) -> None:
 
 def _positive(label: str, **values: float) -> None:
     for key, value in values.items():
-        if not value > 0:
-            raise ConfigError(f"{label} {key} is {value}", expected="more than 0")
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{label} {key} is {value}", expected="more than 0, and finite")
 
 
 def _at_most(label: str, most: float, **values: float) -> None:
