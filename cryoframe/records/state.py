@@ -197,8 +197,8 @@ class State:
 
     def items(self, kind: str | None = None) -> list[Item]:
         """Return the items, or those of one kind, by item id."""
-        where, values = ("WHERE kind=?", [kind]) if kind else ("", [])
-        return [_item(row) for row in self._database.read(f"{_ITEMS} {where} ORDER BY item_id", values)]
+        sql = f"{_ITEMS} {'WHERE kind=?' if kind else ''} ORDER BY item_id"
+        return [_item(row) for row in self._database.read(sql, [kind] if kind else [])]
 
     def item(self, item_id: str) -> Item | None:
         """Return one item."""
@@ -232,13 +232,13 @@ class State:
         """Yield id and kind of each item, by item id."""
         yield from ((text(row[0]), text(row[1])) for row in self._paged("items", ("item_id",), "item_id, kind"))
 
-    def each_file(self) -> Iterator[FileRow]:
-        """Yield the files, by root and path."""
+    def each_file(self, root: str) -> Iterator[FileRow]:
+        """Yield the files of a root, by path."""
         made = cast(Callable[..., FileRow], FileRow)
-        yield from (
-            made(*map(_plain, row[2:]))
-            for row in self._paged("files", ("root", "path"), f"root, path, {_FILE_COLUMNS}")
-        )
+        for row in self._paged("files", ("root", "path"), f"root, path, {_FILE_COLUMNS}", (cell(root), "")):
+            if text(row[0]) != root:
+                return
+            yield made(*map(_plain, row[2:]))
 
     def interrupted(self) -> list[Task]:
         """Return the tasks that an earlier process left running."""
@@ -345,15 +345,16 @@ class State:
         rows = self._database.read(f"SELECT {columns} FROM tasks {where} ORDER BY stage_id, item_id", values)
         return [cast(Callable[..., Task], Task)(*map(_plain, row)) for row in rows]
 
-    def _paged(self, table: str, keys: tuple[str, ...], columns: str) -> Iterator[Row]:
-        """Yield rows of a table, some at a time, by its key; the key's columns come first."""
-        listed, after, values = ", ".join(keys), "", list[Cell]()
+    def _paged(self, table: str, keys: tuple[str, ...], columns: str, after: Sequence[Cell] = ()) -> Iterator[Row]:
+        """Yield the rows of a table, some at a time, by its key from `after` on; the key's columns come first."""
+        listed, beyond = ", ".join(keys), f"WHERE ({', '.join(keys)}) > ({', '.join('?' * len(keys))})"
         while True:
-            rows = self._database.read(f"SELECT {columns} FROM {table} {after} ORDER BY {listed} LIMIT {_PAGE}", values)
+            sql = f"SELECT {columns} FROM {table} {beyond if after else ''} ORDER BY {listed} LIMIT {_PAGE}"
+            rows = self._database.read(sql, after)
             yield from rows
             if len(rows) < _PAGE:
                 return
-            after, values = f"WHERE ({listed}) > ({', '.join('?' * len(keys))})", list(rows[-1][: len(keys)])
+            after = rows[-1][: len(keys)]
 
     def _files(self, where: str, values: Sequence[Cell]) -> list[FileRow]:
         rows = self._database.read(f"SELECT {_FILE_COLUMNS} FROM files {where} ORDER BY path, root", values)

@@ -109,9 +109,8 @@ class Daemon:
             raise ConfigError("no folder is to be watched", remedy="Set folders = [...] in [watch].")
         self._run, self._config, self._guard = run, config, guard
         kind = _KINDS[run.config.watched_kind or "micrographs"]
-        rows = run.state.files()
         self.roots = [
-            Root(folder, kind, config, (row for row in rows if row.root == os.fspath(folder)))
+            Root(folder, kind, config, run.state.each_file(os.fspath(folder)))
             for folder in dict.fromkeys(Path(os.path.abspath(folder)) for folder in config.folders)  # noqa: PTH100
         ]
         section = run.config.input("movies")
@@ -215,13 +214,11 @@ class Daemon:
         start_s, up_to_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._wakeup.tend()
         self._guard.check()
-        said: list[Said] = []
         for root in self.roots:
-            changed, news = root.rescan(start_s)
-            said += news
-            if changed:
-                self._last_change_s = start_s
-        self._publish(said)
+            for changed, said in root.rescan_by_pages(start_s):
+                self._publish(said)
+                self._last_change_s = start_s if changed else self._last_change_s
+                self._next_look_s = 0.0 if said else self._next_look_s
         self._tell_outages()
         self.check_arithmetic()
         self._watermarks.note(self.roots, up_to_utc, start_s)
@@ -230,8 +227,6 @@ class Daemon:
             self._last_change_s = self._last_scan_s  # starting up is not idling
         self._gap_s = max(MIN_GAP_S, 5 * (self._last_scan_s - start_s))
         self._next_scan_s = self._last_scan_s + self._config.poll_s
-        if said:
-            self._next_look_s = 0.0
         self._generation += 1
         self._attention.look(self.roots, self._run.runner(live=True), self._guard)
         if self.on_tick is not None:

@@ -7,6 +7,7 @@ Layers: (a) the name, (b) a positive marker, (c) the same size and mtime in two 
 from __future__ import annotations
 
 import fnmatch
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -67,7 +68,7 @@ class Entry:
         status = _STATUS_OF_ROW.get(row.status, "waiting")
         if row.status == "rejected" and row.reason.startswith("Incomplete"):
             status = "incomplete"
-        return cls(row.path, status, row.reason, row.size, row.mtime_ns, announced=(row.size, row.mtime_ns))
+        return cls(sys.intern(row.path), status, row.reason, row.size, row.mtime_ns, announced=(row.size, row.mtime_ns))
 
     @property
     def is_pending(self) -> bool:

@@ -69,22 +69,31 @@ class Root:
 
         An outage sets `offline` and says nothing of the files.
         """
-        try:
-            changes = self.scanner.scan()
-        except EnvironmentFault as error:
-            self.offline = str(error.what)
-            return False, []
-        self.offline, self.unreadable, self._n_files = "", tuple(changes.unreadable), changes.n_files
-        said = list(self._reconcile(changes, now_s))
-        return bool(changes.changed or changes.gone), said
+        pages = list(self.rescan_by_pages(now_s))
+        return any(changed for changed, _ in pages), [one for _, said in pages for one in said]
+
+    def rescan_by_pages(self, now_s: float) -> Iterator[tuple[bool, list[Said]]]:
+        """Look through the tree as :meth:`rescan` does, and yield what is found some at a time."""
+        is_first, more = True, True
+        while more:
+            try:
+                changes = self.scanner.scan() if is_first else self.scanner.rest()
+            except EnvironmentFault as error:
+                self.offline = str(error.what)
+                return
+            self.offline, self.unreadable, self._n_files = "", tuple(changes.unreadable), changes.n_files
+            if changes.fresh and is_first:
+                self._on_disk = set()
+            is_first, more = False, changes.more
+            yield bool(changes.changed or changes.gone), list(self._reconcile(changes, now_s))
 
     def _reconcile(self, changes: Changes, now_s: float) -> Iterator[Said]:
-        if changes.fresh:
-            self._on_disk = set()
         self._on_disk.update(changes.changed)
         self._on_disk.difference_update(changes.gone)
         for path, seen in changes.changed.items():
             yield from self._changed(path, seen, now_s, fresh=changes.fresh)
+        if changes.more:
+            return
         gone = self.entries.keys() - self._on_disk if changes.fresh else changes.gone
         for path in sorted(gone):
             entry = self.entries[path]

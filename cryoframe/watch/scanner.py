@@ -1,6 +1,8 @@
 """What is under a root now, as seen by a process of its own; what it means is decided elsewhere. Opens read-only.
 
-The rescan is the truth. To keep it cheap the helper remembers what it said and answers with the differences.
+The rescan is the truth. To keep it cheap the helper remembers what it said and answers with the differences; and
+where asking each of very many files how large it is takes long, that is done in some scans only, and the others find
+what is new, replaced or gone by the names alone.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ import json
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +50,14 @@ class Changes:
     gone: Sequence[str]
     n_files: int
     unreadable: Sequence[str]
+    #: There is more of this scan to be had; what is gone is told at its end.
+    more: bool = False
+
+
+#: So many changes are told at a time.
+PAGE = 2000
+#: Each file is asked for its size again after so many times what that took; always, where it took no time to speak of.
+FULL_EVERY, CHEAP_S = 10.0, 0.05
 
 
 class Scanner:
@@ -56,16 +68,30 @@ class Scanner:
         self._child = Child("cryoframe.watch.scanner", os.fspath(root), deadline_s=deadline_s)
 
     def scan(self) -> Changes:
-        """Look through the whole tree.
+        """Look through the whole tree; :meth:`rest` has what is more than a page.
 
         Raises
         ------
         EnvironmentFault
             If the root is not there, or does not answer: an outage, which says nothing about its files.
         """
-        said = self._ask({"scan": True})
-        changed = {path: Seen(*entry) for path, entry in said["changed"].items()}
-        return Changes(said["fresh"], changed, said["gone"], said["n_files"], said["unreadable"])
+        return self._changes({"scan": True})
+
+    def rest(self) -> Changes:
+        """Return the next page of the last scan.
+
+        Raises
+        ------
+        EnvironmentFault
+            As :meth:`scan`.
+        """
+        return self._changes({"rest": True})
+
+    def _changes(self, question: Mapping[str, Any]) -> Changes:
+        said = self._ask(question)
+        changed = {sys.intern(path): Seen(*entry) for path, entry in said["changed"].items()}
+        found = (said["fresh"], changed, said["gone"], said["n_files"], said["unreadable"])
+        return Changes(*found, more=said["more"])
 
     def look(self, paths: Sequence[str]) -> dict[str, Look | str]:
         """Open files and see how large they are now; a text says why one cannot be opened."""
@@ -89,34 +115,52 @@ class Tree:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._known: dict[str, Seen] = {}
+        #: Of each folder, what is in it.
+        self._known: dict[str, dict[str, Seen]] = {}
         self._device: int | None = None
+        self._full_at_s = 0.0
+        self._changed: Iterator[tuple[str, Seen]] = iter(())
+        self._end: dict[str, Any] = {}
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a question of :class:`Scanner`."""
         try:
             if "look" in question:
                 return {"looks": {path: _look(os.path.join(self._root, path)) for path in question["look"]}}  # noqa: PTH118
-            return self._scan()
+            if "rest" not in question:
+                self._scan()
+            return self._page()
         except OSError as error:
             return {"error": error.strerror or type(error).__name__}
 
-    def _scan(self) -> dict[str, Any]:
+    def _scan(self) -> None:
         device = os.stat(self._root).st_dev  # noqa: PTH116 - names that are not text stay text with surrogates
-        unreadable: list[str] = []
-        found = dict(self._walk(unreadable))
-        if not found and self._known and device != self._device:
-            return {"error": "it is empty and on another file system: its share seems to be unmounted"}
+        start_s, unreadable = time.monotonic(), list[str]()
+        full = start_s >= self._full_at_s
+        found = dict(self._walk(unreadable, full=full))
+        if not any(found.values()) and any(self._known.values()) and device != self._device:
+            raise OSError(0, "it is empty and on another file system: its share seems to be unmounted")
         for folder in unreadable:  # what cannot be listed now is not gone
-            prefix = f"{folder}/"
-            found |= {path: seen for path, seen in self._known.items() if path.startswith(prefix)}
+            found |= {name: its for name, its in self._known.items() if f"{name}/".startswith(f"{folder}/")}
+        took_s = time.monotonic() - start_s
+        if full and took_s > CHEAP_S:
+            self._full_at_s = start_s + FULL_EVERY * took_s
+        known, self._known = self._known, found
         fresh, self._device = self._device is None, device
-        changed = {path: seen for path, seen in found.items() if self._known.get(path) != seen}
-        gone = [path for path in self._known if path not in found]
-        self._known = found
-        return {"fresh": fresh, "changed": changed, "gone": gone, "n_files": len(found), "unreadable": unreadable}
+        self._changed = _changed(found, known)
+        gone = [
+            _path(folder, name) for folder, its in known.items() for name in its.keys() - found.get(folder, {}).keys()
+        ]
+        self._end = {"gone": gone, "n_files": sum(map(len, found.values())), "unreadable": unreadable, "fresh": fresh}
 
-    def _walk(self, unreadable: list[str]) -> Iterator[tuple[str, Seen]]:
+    def _page(self) -> dict[str, Any]:
+        """Return some of what the last scan found, and at the end of it what is gone."""
+        changed = dict(islice(self._changed, PAGE))
+        if len(changed) == PAGE:
+            return {**self._end, "changed": changed, "gone": [], "more": True}
+        return {**self._end, "changed": changed, "more": False}
+
+    def _walk(self, unreadable: list[str], *, full: bool) -> Iterator[tuple[str, dict[str, Seen]]]:
         folders = [""]
         while folders:
             folder = folders.pop()
@@ -132,22 +176,41 @@ class Tree:
                     raise
                 unreadable.append(folder)
                 continue
+            known, found = self._known.get(folder, {}), dict[str, Seen]()
             for entry in listed:
-                path = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(path)
-                elif (seen := self._entry(path, entry)) is not None:
-                    yield path, seen
+                    folders.append(_path(folder, entry.name))
+                    continue
+                seen = known.get(entry.name)
+                if full or seen is None or seen.inode != entry.inode():
+                    seen = _seen(entry, seen)
+                if seen is not None:
+                    found[entry.name] = seen
+            yield folder, found
 
-    def _entry(self, path: str, entry: os.DirEntry[str]) -> Seen | None:
-        try:
-            facts = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        except OSError:
-            return self._known.get(path)
-        kind = "file" if stat.S_ISREG(facts.st_mode) else "link" if stat.S_ISLNK(facts.st_mode) else "other"
-        return Seen(kind, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+
+def _seen(entry: os.DirEntry[str], known: Seen | None) -> Seen | None:
+    try:
+        facts = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return known
+    kind = "file" if stat.S_ISREG(facts.st_mode) else "link" if stat.S_ISLNK(facts.st_mode) else "other"
+    seen = Seen(kind, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+    return known if seen == known else seen
+
+
+def _changed(
+    found: Mapping[str, Mapping[str, Seen]], known: Mapping[str, Mapping[str, Seen]]
+) -> Iterator[tuple[str, Seen]]:
+    for folder, its in found.items():
+        before = known.get(folder, {})
+        yield from ((_path(folder, name), seen) for name, seen in its.items() if before.get(name) != seen)
+
+
+def _path(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _look(path: str) -> tuple[int, int, int, bool] | str:

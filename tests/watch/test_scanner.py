@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cryoframe.errors import EnvironmentFault
+from cryoframe.watch import scanner as scanner_module
 from cryoframe.watch.child import Child
 from cryoframe.watch.scanner import Look, Scanner, Tree
 
@@ -169,6 +170,45 @@ def test_the_helper__ends_when_the_asking_side_is_gone(tmp_path: Path) -> None:
     process.stdin.close()
     assert process.wait(10.0) == 0
     child.close()
+
+
+def test_very_many_files__are_told_by_pages_and_what_is_gone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanner_module, "PAGE", 3)
+    for number in range(7):
+        (tmp_path / f"{number}").write_text("1")
+    tree = Tree(str(tmp_path))
+    said = [tree.answer({"scan": True}), tree.answer({"rest": True}), tree.answer({"rest": True})]
+    assert [len(page["changed"]) for page in said] == [3, 3, 1]
+    assert ([page["more"] for page in said], [page["fresh"] for page in said]) == ([True, True, False], [True] * 3)
+    assert sorted(path for page in said for path in page["changed"]) == [f"{number}" for number in range(7)]
+    for number in range(4):
+        (tmp_path / f"{number}").rename(tmp_path / f"new{number}")
+    said = [tree.answer({"scan": True}), tree.answer({"rest": True})]
+    assert [len(page["changed"]) for page in said] == [3, 1]
+    assert (said[0]["gone"], sorted(said[1]["gone"])) == ([], ["0", "1", "2", "3"])
+
+
+def test_where_asking_each_file_takes_long__names_alone_tell_what_is_new_replaced_or_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kept", "grown", "replaced", "gone"):
+        (tmp_path / name).write_text("1")
+    tree = Tree(str(tmp_path))
+    assert len(tree.answer({"scan": True})["changed"]) == 4
+    monkeypatch.setattr(tree, "_full_at_s", float("inf"))
+    (tmp_path / "grown").write_text("22")
+    (tmp_path / "another").write_text("333")
+    (tmp_path / "another").replace(tmp_path / "replaced")
+    (tmp_path / "gone").unlink()
+    (tmp_path / "new").write_text("4444")
+    said = tree.answer({"scan": True})
+    assert {path: seen.size for path, seen in said["changed"].items()} == {"replaced": 3, "new": 4}
+    assert (said["gone"], said["n_files"]) == (["gone"], 4)
+    monkeypatch.setattr(tree, "_full_at_s", 0.0)
+    said = tree.answer({"scan": True})
+    assert {path: seen.size for path, seen in said["changed"].items()} == {"grown": 2}
 
 
 def test_only_reading__is_done_below_the_root(tmp_path: Path) -> None:
