@@ -1,4 +1,4 @@
-"""Configurations that mean harm: deep, huge, doubled, with code in every place; refused in words, and nothing is run."""
+"""Configurations that mean harm: deep, huge, doubled, code in every place; refused in words, and nothing is run."""
 
 from __future__ import annotations
 
