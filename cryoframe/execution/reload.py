@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cryoframe.errors import ConfigError
 from cryoframe.execution import attempts, descriptions
 from cryoframe.execution.ledger import Ledger
+from cryoframe.kernel import config as configuration
 from cryoframe.kernel import discovery, sources
 from cryoframe.kernel.config import RunConfig
 from cryoframe.kernel.plan import Node, make_plan
@@ -21,7 +22,20 @@ if TYPE_CHECKING:
 #: What a process has built itself upon; the rest may change while it works.
 FIXED = ("name", "folder", "products", "seed")
 FIXED_WATCH = ("folders", "patterns", "kind", "observer")
+#: What a command line may say besides the file: it stays in force. (The executor is the one there is in any case.)
+FLAGS = ("workers", "device")
 _NOT_COMPARED = ("path", "digest", "stages", "watch")
+
+
+def flags(config: RunConfig) -> dict[str, Any]:
+    """Return in what a configuration differs from its file: that was said on a command line."""
+    if config.path is None:
+        return {}
+    try:
+        written = configuration.load(config.path)
+    except ConfigError:  # it has been changed since, and is wrong now; a reload would say so
+        return {}
+    return {name: getattr(config, name) for name in FLAGS if getattr(config, name) != getattr(written, name)}
 
 
 def reload(run: Run, config: RunConfig) -> tuple[str, ...]:
@@ -36,7 +50,7 @@ def reload(run: Run, config: RunConfig) -> tuple[str, ...]:
         If it cannot be used; nothing has changed then.
     """
     old, runner = run.config, run.runner_in_charge()
-    config = dataclasses.replace(config, executor=old.executor, executor_settings=old.executor_settings)
+    config = dataclasses.replace(config, executor=old.executor, executor_settings=old.executor_settings, **run.flags)
     _refuse_fixed(old, config)
     sources.forget()
     offers = (*discovery.scan(), *discovery.local_offers(config.plugin_files))

@@ -16,7 +16,7 @@ from cryoframe.execution.admit import Admission, Arrival
 from cryoframe.execution.control import Desk, Request, leftovers
 from cryoframe.execution.executor import Executor
 from cryoframe.execution.ledger import Ledger
-from cryoframe.execution.reload import reload
+from cryoframe.execution.reload import flags, reload
 from cryoframe.execution.runner import Runner
 from cryoframe.kernel import config as configuration
 from cryoframe.kernel import discovery
@@ -42,6 +42,8 @@ class Run:
 
     def __init__(self, config: RunConfig, plugins: Plugins) -> None:
         self.config, self.plugins = config, plugins
+        #: What a command line said besides the file; a reload leaves it in force.
+        self.flags = flags(config)
         #: First wait before an attempt is repeated; doubled each time, at most 15 min.
         self.backoff_s = 1.0
         self.folder = config.folder

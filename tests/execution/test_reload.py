@@ -11,6 +11,7 @@ from run_world import World, names
 from cryoframe.errors import ConfigError, PluginError
 from cryoframe.execution.run import Run
 from cryoframe.kernel import discovery
+from cryoframe.kernel.config import load
 from cryoframe.records.session_events import ConfigRefused, StageSwapped
 
 pytestmark = pytest.mark.usefixtures("no_discovery")
@@ -132,3 +133,15 @@ def test_a_stage_taken_out_and_another_put_in__is_a_reload_too(tmp_path: Path) -
         run.reload()
         runner.run_until_idle()
         assert run.state.task_counts() == {"ctf": {"done": 4}, "pick": {"done": 4}}
+
+
+def test_what_the_command_line_said__stays_in_force_when_the_file_is_read_anew(tmp_path: Path) -> None:
+    world = World(tmp_path, stages=("ctf",), workers=1)
+    config = replace(load(world.write()), workers=3)
+    with Run.open(config) as run:
+        run.runner(live=True)
+        world.stages = ("ctf", "pick")
+        world.write()
+        assert "[[stage]] pick" in run.reload()
+        assert run.config.workers == 3
+        assert run.runner(live=True).config.workers == 3
