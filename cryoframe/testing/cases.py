@@ -285,7 +285,7 @@ def _selecting(variant: str, folder: Path) -> Case:
             "class_id": np.array([0, 1], dtype=np.int32),
             "n_particles": np.array([(view == 0).sum(), (view == 1).sum()], dtype=np.int64),
             "resolution_A": np.array([10.0, 40.0], dtype=np.float32),
-            "class_score": np.array([1.0, 0.1], dtype=np.float32),
+            "class_score": np.array([10.0, 1.0], dtype=np.float32),
         }
     )
     assigned = table.with_columns(

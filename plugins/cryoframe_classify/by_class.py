@@ -25,7 +25,8 @@ DEVICES = ("cpu",)
 class Params:
     """Which classes are good."""
 
-    min_score_frac: float = 0.5  # least score of a class, of the score that a tenth of the particles' classes exceed
+    min_score_frac: float = 0.4  # least score of a class, of the score that a tenth of the particles' classes exceed
+    min_score: float = 3.0  # [nats] least score whatever the others have: 3 is 20 to 1 for the average against nothing
     max_resolution_ratio: float = 2.0  # a class resolves at worst so many times the spacing of the best scored class
     min_class_size: int = 5  # classes of fewer particles are no evidence
     few_survivors_frac: float = 0.3  # fewer survivors than this raise the alarm
@@ -36,6 +37,7 @@ class Params:
         check_bounds(
             self,
             min_score_frac=(0.0, 1.0),
+            min_score=(-1e6, 1e6),
             max_resolution_ratio=(1.0, 100.0),
             min_class_size=(1, 10**6),
             few_survivors_frac=(0.0, 1.0),
@@ -51,8 +53,9 @@ def select_particles(classes: Classes2D, params: Params, ctx: StageContext) -> P
     References
     ----------
     Definition: a class is kept where its score is at least `min_score_frac` of the score that the classes of a tenth
-    of the particles exceed, its resolution at worst `max_resolution_ratio` times that of the best scored class, and
-    it has `min_class_size` particles.
+    of the particles exceed and at least `min_score`, its resolution at worst `max_resolution_ratio` times that of the
+    best scored class, and it has `min_class_size` particles. Scores are those of `classify_2d em`, mean log-evidences
+    of a class's images for its average against an image of nothing; those of other classifications are ranked alike.
     """
     _check(classes)
     table, particles = classes.classes, classes.particles
@@ -60,7 +63,7 @@ def select_particles(classes: Classes2D, params: Params, ctx: StageContext) -> P
     ids, count = table.column("class_id"), _counts(classes)
     if not len(particles):
         return particles
-    least = params.min_score_frac * max(_upper_score(score, count), 0.0)
+    least = max(params.min_score_frac * _upper_score(score, count), params.min_score)
     best = int(np.argmax(np.where(count >= params.min_class_size, score, -np.inf)))
     worst_A = params.max_resolution_ratio * float(resolution_A[best])
     reasons = [

@@ -10,7 +10,7 @@ import pytest
 
 from cryoframe import Classes2D, StageContext
 from cryoframe.errors import InvalidInput
-from cryoframe.testing import cases
+from cryoframe.testing import cases, phantoms
 from cryoframe_classify import by_class, plugin
 
 
@@ -48,8 +48,8 @@ def test_classes_of_low_score_or_resolution_or_size__are_left_out_with_their_evi
     kept, told, metrics, dropped = chosen(given, tmp_path)
     assert kept == [0, 1]
     assert [item[0] for item in dropped] == [30, 10, 3]
-    assert "score 2.00 below 5.00" in dropped[0][1]
-    assert dropped[0][2] == pytest.approx(5.0)
+    assert "score 2.00 below 4.00" in dropped[0][1]
+    assert dropped[0][2] == pytest.approx(4.0)
     assert "30.0 Å worse" in dropped[1][1]
     assert "fewer than 5" in dropped[2][1]
     assert len(told) == 5
@@ -62,6 +62,30 @@ def test_unusual_share_of_survivors__raises_the_alarm(tmp_path, scores, word):
     _, told, metrics, _ = chosen(classes_of([20, 40, 40], scores, [10.0] * 3), tmp_path)
     assert metrics["survivors_alarm"] == 1.0
     assert word in told[-1]
+
+
+def test_classes_that_nothing_speaks_for__are_left_out_however_poor_the_others_are(tmp_path):
+    kept, _, metrics, dropped = chosen(classes_of([20, 30, 40], [2.9, 3.1, 2.0], [10.0] * 3), tmp_path)
+    assert kept == [1]
+    assert [threshold for _, _, threshold in dropped] == [3.0, 3.0]
+    assert metrics["survivors_frac"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("n_classes", [4, 12])
+def test_pure_noise__has_no_good_class_and_raises_the_alarm(tmp_path, say, n_classes):
+    """Averages of noise look like something, the more so the fewer images they hold: each image is part of its own."""
+    made = phantoms.particles(300, snr=0.0, key="noise 2d")
+    params = plugin.Params(n_classes=n_classes, particle_diameter_A=96.0)
+    classes = plugin.classify_2d(made.stack, params, StageContext(tmp_path, seed=1))
+    score = classes.classes.floats("class_score")
+    say(f"{len(score)} classes of 300 images of noise: scores {score.min():.1f} to {score.max():.1f}")
+    metrics, told = {}, []
+    context = StageContext(
+        tmp_path, on_log=told.append, on_metric=lambda name, value, unit: metrics.update({name: value})
+    )
+    assert len(by_class.select_particles(classes, by_class.Params(), context)) == 0
+    assert metrics["survivors_alarm"] == 1.0
+    assert "few" in told[-1]
 
 
 def test_particles_of_unknown_classes__are_refused(tmp_path):
