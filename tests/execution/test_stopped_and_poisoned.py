@@ -47,13 +47,13 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("n_kills", [15])
+@pytest.mark.parametrize(("n_kills", "n_items"), [(15, 12)])
 def test_attempts_killed_at_random__are_made_again_and_each_effect_is_one(
-    tmp_path: Path, n_kills: int, figure: Callable[[str, object], None]
+    tmp_path: Path, n_kills: int, n_items: int, figure: Callable[[str, object], None]
 ) -> None:
     mark = f"Path({str(tmp_path)!r}, f'pid{{os.getpid()}}').touch(); time.sleep(0.08)"
     world = World(
-        tmp_path, executor="processes", workers=2, n_micrographs=12, body={"ctf": mark, "pick": mark},
+        tmp_path, executor="processes", workers=2, n_micrographs=n_items, body={"ctf": mark, "pick": mark},
         extra={"ctf": "attempts = 100", "pick": "attempts = 100"},
     )  # fmt: skip
     chance, killed, stop = random.Random(4), [], threading.Event()
@@ -76,9 +76,9 @@ def test_attempts_killed_at_random__are_made_again_and_each_effect_is_one(
     stop.set()
     thread.join()
     done, counts, names = _finished(world)
-    assert counts == {"ctf": {"done": 12}, "pick": {"done": 12}}
+    assert counts == {"ctf": {"done": n_items}, "pick": {"done": n_items}}
     assert set(done.values()) == {1}
-    assert names.count("StageStarted") <= 24 + len(killed), "as many repetitions as kills, at most"
+    assert names.count("StageStarted") <= 2 * n_items + len(killed), "as many repetitions as kills, at most"
     assert len(killed) - 2 <= names.count("StageFailed") <= len(killed), "one may have been done when it was killed"
     assert len(killed) >= n_kills // 2
     figure("attempts killed at random, effects lost or twice", f"{len(killed)}, 0")
