@@ -26,7 +26,7 @@ def _unpacked(sample: Path, folder: Path) -> Path:
 
 def test_every_version_up_to_this_one__has_a_sample() -> None:
     found = [int(re.match(r"v(\d+)\.", path.name)[1]) for path in SAMPLES]  # type: ignore[index]
-    assert found == list(range(1, VERSION + 1))
+    assert found == list(range(1, VERSION + 1)), "python tests/records/journal_sample.py writes the present one's"
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name.partition(".")[0])
