@@ -105,24 +105,18 @@ def _begun(images: PolarImages, ids: Array, prints: Array, params: Params, ctx: 
 
 def _laid(images: PolarImages, state: State, new: Array, params: Params, ctx: StageContext) -> State:
     """State in which the new images have a place too: found all over, while the classes stay as they are."""
-    if not len(new):
-        return state
-    optics = replace(images.optics, columns=images.optics.columns[new], group=images.optics.group[new])
-    some = replace(images, images=images.images[new], optics=optics)
-    centres_px = np.zeros((len(new), 2))
-    for number in _SEARCHES:
+    for number in _SEARCHES if len(new) else ():
         found = expect_and_maximise(
-            some,
-            replace(state, centres_px=centres_px),
+            images,
+            state,
             plugin.sampling_of(min(number, params.n_iterations - 1), images, params),
             balance=params.balance_frac,
             largest_shift_px=plugin.range_px(images, params),
             on_batch=partial(_lay, ctx, len(new)),
+            rows=new,
         )
-        centres_px = found.centres_px
-    whole = np.array(state.centres_px)
-    whole[new] = centres_px
-    return replace(state, centres_px=whole)
+        state = replace(state, centres_px=found.centres_px)
+    return state
 
 
 def _lay(ctx: StageContext, total: int, n_done: int) -> None:
