@@ -30,7 +30,7 @@ def as_python(monkeypatch):
     for module, names in (
         (projection_kernels, ("_slices", "read_at")),
         (insertion_kernels, ("_insert", "_spread_plane")),
-        (pose_kernels, ("_local_scores", "_shift_table", "_read_slice", "_products")),
+        (pose_kernels, ("_local_scores", "_shift_table", "_read_slice", "_products", "_add_energy")),
         (class_kernels, ("_add",)),
     ):
         for name in names:

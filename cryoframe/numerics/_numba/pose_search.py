@@ -20,6 +20,9 @@ Array = npt.NDArray[Any]
 # Translations are handled eight at a time: a loop of constant length becomes vector instructions without any
 # re-association of sums.
 LANES = 8
+# Points of a slice that all neighbours read before the next ones are: these lie close together in the volume, and what
+# one has read the others find in the fast part of memory.
+POINTS = 128
 
 
 @jit
@@ -87,12 +90,20 @@ def _read_slice(volume: Array, points: Array, a: Array, vr: Array, vi: Array) ->
 
 @jit
 def _products(vr: Array, vi: Array, real: Array, imaginary: Array, total: Array) -> None:
-    """Inner products of a slice with eight moved targets."""
-    total[:] = 0.0
+    """Add inner products of part of a slice with eight moved targets."""
     for p in range(vr.shape[0]):
         a, b = vr[p], vi[p]
         for lane in range(LANES):
             total[lane] += a * real[p, lane] + b * imaginary[p, lane]
+
+
+@jit
+def _add_energy(weights: Array, vr: Array, vi: Array, energy: float) -> float:
+    """Weighted power of part of a slice, added to that of the parts before."""
+    total = np.float32(energy)
+    for p in range(weights.shape[0]):
+        total += weights[p] * (vr[p] * vr[p] + vi[p] * vi[p])
+    return total
 
 
 @jit(parallel=True)
@@ -115,23 +126,33 @@ def _local_scores(
     for i in prange(rotations.shape[0]):
         real = np.zeros((n_blocks, n_points, LANES), dtype=np.float32)
         imaginary = np.zeros((n_blocks, n_points, LANES), dtype=np.float32)
-        total = np.empty(LANES, dtype=np.float32)
-        vr, vi = np.empty(n_points, dtype=np.float32), np.empty(n_points, dtype=np.float32)
+        total = np.empty((neighbours.shape[0], n_blocks, LANES), dtype=np.float32)
+        vr, vi = np.empty(POINTS, dtype=np.float32), np.empty(POINTS, dtype=np.float32)
+        padded, turned = points * scale[1], np.empty((neighbours.shape[0], 3, 3))
         for j in range(rotations.shape[1]):
             if not alive[i, j]:
                 continue
-            _shift_table(values[i], points * scale[0], starts[i, j], shifts, real, imaginary)
             for c in range(neighbours.shape[0]):
-                _read_slice(volume, points * scale[1], neighbours[c] @ rotations[i, j], vr, vi)
-                energy = np.float32(0.0)
-                for p in range(n_points):
-                    energy += weights[i, p] * (vr[p] * vr[p] + vi[p] * vi[p])
-                square[i, j, c] = energy
-                for block in range(n_blocks):
-                    _products(vr, vi, real[block], imaginary[block], total)
-                    first = block * LANES
-                    last = min(first + LANES, n_shifts)
-                    cross[i, j, c, first:last] = total[: last - first]
+                turned[c] = neighbours[c] @ rotations[i, j]
+            _shift_table(values[i], points * scale[0], starts[i, j], shifts, real, imaginary)
+            total[:] = 0.0
+            for first in range(0, n_points, POINTS):
+                last = min(first + POINTS, n_points)
+                for c in range(neighbours.shape[0]):
+                    _read_slice(volume, padded[first:last], turned[c], vr, vi)
+                    square[i, j, c] = _add_energy(weights[i, first:last], vr, vi, square[i, j, c])
+                    for block in range(n_blocks):
+                        _products(
+                            vr[: last - first],
+                            vi[: last - first],
+                            real[block, first:last],
+                            imaginary[block, first:last],
+                            total[c, block],
+                        )
+            for block in range(n_blocks):
+                begin = block * LANES
+                end = min(begin + LANES, n_shifts)
+                cross[i, j, :, begin:end] = total[:, block, : end - begin]
 
 
 def local_scores(
