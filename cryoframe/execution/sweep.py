@@ -44,7 +44,7 @@ class Sweep:
     def go_on(self, limit_s: float = SLICE_S) -> None:
         """Look at what is left for so long."""
         end_s = time.monotonic() + limit_s
-        while self._rest is not None and time.monotonic() < end_s:
+        while self._rest is not None:
             for _ in range(_AT_ONCE):
                 found = next(self._rest, None)
                 if found is None:
@@ -55,6 +55,8 @@ class Sweep:
                 except BaseException:
                     self._rest = chain([found], self._rest)  # whoever goes on begins with it
                     raise
+            if time.monotonic() >= end_s:
+                return
 
     def postpones(self, node: Node) -> bool:
         """Whether a stage has to wait for the end of the look; it is looked at then."""
