@@ -10,6 +10,6 @@ from failing_disk import KINDS, trials
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_disk_that_refuses_a_call__is_believed() -> None:
-    made = list(trials([3, 6]))
+    made = list(trials([4]))
     assert [trial for trial in made if trial.wrong] == []
     assert len({(trial.where, trial.error) for trial in made if trial.met}) >= len(KINDS) - 1

@@ -38,7 +38,7 @@ def _random_stages(chance: random.Random, hooks: list[str]) -> list[dict[str, ob
     return stages
 
 
-@pytest.mark.parametrize("n_plans", [1500])
+@pytest.mark.parametrize("n_plans", [500])
 def test_random_plans__never_give_poses_of_mixed_halves_to_a_stage_that_keeps_them_apart(
     n_plans: int, figure: Callable[[str, object], None]
 ) -> None:
@@ -110,7 +110,7 @@ def _spoilt(chance: np.random.Generator, table: ParticleTable) -> ParticleTable:
     return table.without(["half"]) if len(table) and chance.random() < 0.2 else table
 
 
-@pytest.mark.parametrize("n_plugins", [1500])
+@pytest.mark.parametrize("n_plugins", [800])
 def test_random_plugins__have_the_half_sets_as_they_were_or_are_refused(
     n_plugins: int, figure: Callable[[str, object], None]
 ) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_discovery")
 ALL = ("ctf", "pick", "box", "classes", "select")
 
 
-@pytest.mark.parametrize(("n_orders", "n_items"), [(20, 5)])
+@pytest.mark.parametrize(("n_orders", "n_items"), [(10, 5)])
 def test_random_orders_of_arrival__give_the_same_products(
     tmp_path: Path, n_orders: int, n_items: int, figure: Callable[[str, object], None]
 ) -> None:
@@ -39,7 +39,7 @@ def test_random_orders_of_arrival__give_the_same_products(
 
 def test_random_hash_seeds__give_the_same_products(tmp_path: Path) -> None:
     found = set()
-    for seed in ("0", "1", "4711", "random"):
+    for seed in ("0", "4711", "random"):
         code = (
             f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path\n"
             "from run_world import World, digests\n"

@@ -83,7 +83,7 @@ def test_eight_readers_and_a_long_reading__leave_the_writer_its_pace_and_see_who
     assert len(database.read("SELECT seq FROM events WHERE seq>0")) == 1000
 
 
-@pytest.mark.parametrize("n_events", [30_000])
+@pytest.mark.parametrize("n_events", [15_000])
 def test_a_long_log__is_read_by_a_new_process_in_little_memory(
     tmp_path: Path, n_events: int, figure: Callable[[str, object], None]
 ) -> None:

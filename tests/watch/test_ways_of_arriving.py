@@ -55,19 +55,19 @@ def test_copies_that_keep_a_year_old_time__are_judged_by_when_they_stood_still_h
     assert set(finished(events).values()) == {1}
 
 
-def test_two_hundred_names_given_by_renaming__are_taken_once_and_none_under_its_temporary_one(
+def test_a_hundred_names_given_by_renaming__are_taken_once_and_none_under_its_temporary_one(
     watched: Watched,
 ) -> None:
     whole = mrc_bytes(watched.folder)
 
     def land() -> None:
-        for number in range(200):
+        for number in range(120):
             part = watched.land / f".n{number}.mrc.{number:06x}"
             part.write_bytes(whole[:-4] + number.to_bytes(4, "little"))
             part.rename(watched.land / f"n{number}.mrc")
 
     events = watched.session_with(land, 1.2)
-    assert Counter(admitted(events)) == Counter({f"n{number}.mrc": 1 for number in range(200)})
+    assert Counter(admitted(events)) == Counter({f"n{number}.mrc": 1 for number in range(120)})
     assert set(finished(events).values()) == {1}
 
 
@@ -97,7 +97,7 @@ def test_files_put_there_by_name_alone__are_taken_once_and_links_that_lead_elsew
 
 def test_a_tree_of_folders_moved_in__is_taken_whole(watched: Watched) -> None:
     tree, whole = watched.folder / "tree", mrc_bytes(watched.folder)
-    for number in range(200):
+    for number in range(120):
         folder = tree / f"g{number // 10}" / "data"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.mrc").write_bytes(whole[:-4] + number.to_bytes(4, "little"))
@@ -107,7 +107,7 @@ def test_a_tree_of_folders_moved_in__is_taken_whole(watched: Watched) -> None:
         tree.rename(watched.land / "session")
 
     events = watched.session_with(land, 1.5)
-    wanted = {f"session/g{number // 10}/data/{number}.mrc" for number in range(200)}
+    wanted = {f"session/g{number // 10}/data/{number}.mrc" for number in range(120)}
     assert Counter(admitted(events)) == Counter(dict.fromkeys(wanted, 1))
     assert set(finished(events).values()) == {1}
 
