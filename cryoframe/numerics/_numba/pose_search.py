@@ -103,7 +103,7 @@ def _add_energy(weights: Array, vr: Array, vi: Array, energy: float) -> float:
     total = np.float32(energy)
     for p in range(weights.shape[0]):
         total += weights[p] * (vr[p] * vr[p] + vi[p] * vi[p])
-    return total
+    return float(total)
 
 
 @jit(parallel=True)
