@@ -248,7 +248,7 @@ def _printable(name: str) -> str:
 
 
 def _payload(item: Item) -> dict[str, Any]:
-    return dataclasses.asdict(item) | {"facts": dict(item.facts)}
+    return {**vars(item), "facts": dict(item.facts)}
 
 
 def _as_raised(result: Mapping[str, Any], message: str, path: Path) -> FileError:

@@ -28,6 +28,7 @@ CREATE VIEW IF NOT EXISTS log AS SELECT events.seq AS seq, lower(hex(events.even
 """
 INSERT = "INSERT INTO events(event_id, form, cause, content) VALUES(?, ?, ?, ?)"
 INSERT_FORM = "INSERT INTO events(seq, content) VALUES(?, ?)"
+_text = json.JSONEncoder(separators=(",", ":")).encode
 COLUMNS = "seq, event_id, form, cause, content"
 Written = tuple[str, Cell, Cell, str]
 
@@ -50,8 +51,7 @@ def encoded(event: Event) -> Written:
         else:
             fields.append(field)
             values.append(value)
-    form = json.dumps([name, shared, fields], separators=(",", ":"))
-    return form, id_cell(event.event_id), id_cell(event.cause), json.dumps(values, separators=(",", ":"))
+    return _text([name, shared, fields]), id_cell(event.event_id), id_cell(event.cause), _text(values)
 
 
 class Forms:

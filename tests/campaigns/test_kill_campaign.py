@@ -74,8 +74,8 @@ def _add(folder: Path) -> None:
 
 
 _TWICE = (
-    "INSERT INTO events(event_id, form, cause, content) SELECT CAST(x'ff' || event_id AS BLOB), form, cause, content FROM events "
-    "WHERE seq=(SELECT min(seq) FROM log WHERE name='{}')"
+    "INSERT INTO events(event_id, form, cause, content) SELECT CAST(x'ff' || event_id AS BLOB), form, cause, content "
+    "FROM events WHERE seq=(SELECT min(seq) FROM log WHERE name='{}')"
 )
 
 

@@ -118,9 +118,10 @@ def late(room: Room, verdict: Verdict) -> None:
     landing.wait()
     with Service(facility) as service:
         _held(service)
-        all_s = service.until(ADMITTED, lambda n: n >= landing.n_files)
+        all_s, used = service.until(ADMITTED, lambda n: n >= landing.n_files), service.usage()
         service.stop()
     verdict.figure("all admitted", all_s, "s", 120.0)
+    verdict.figure("CPU an admitted file, starting included", 1e3 * used.cpu_s / landing.n_files, "ms")
     verdict.figure("database", _kB(facility) / landing.n_files, "kB a file", 2.0)
     for _ in range(4):
         with Service(facility) as service:
