@@ -3,7 +3,8 @@
 The rule was set on 1 157 real picks of beta-galactosidase of which people kept 593 (EMPIAR-10204): a class's mean
 log-evidence against noise ranks classes as those people did. Its thresholds were set by that and by particles projected
 among noise, ice and edges (tests/campaigns/select_roc.py): a fraction of 0.4 keeps 96 % of the particles and 4 to 7 %
-of each kind of junk; 0.5 keeps 83 % and no less ice. Images of noise alone reach 2.4 by being part of their own average.
+of each kind of junk; 0.5 keeps 83 % and no less ice. Images of nothing but noise reach 2.4 in averages of few, of
+which each is a part.
 """
 
 from __future__ import annotations

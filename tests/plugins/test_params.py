@@ -12,11 +12,12 @@ from cryoframe.errors import InvalidInput
 
 SHIPPED = (
     "cryoframe_classify.by_class", "cryoframe_classify.plugin", "cryoframe_classify.streaming",
-    "cryoframe_ctf.plugin", "cryoframe_ctf.profile", "cryoframe_extract.plugin", "cryoframe_finish.local_resolution", "cryoframe_finish.mask",
-    "cryoframe_finish.postprocess", "cryoframe_initial.ab_initio", "cryoframe_initial.from_map",
-    "cryoframe_model.seed", "cryoframe_motion.patch", "cryoframe_motion.plugin", "cryoframe_pick.plugin",
-    "cryoframe_pick.template", "cryoframe_pick.texture", "cryoframe_refine.classes", "cryoframe_refine.nonuniform",
-    "cryoframe_refine.plugin", "cryoframe_simulate.params",
+    "cryoframe_ctf.plugin", "cryoframe_ctf.profile", "cryoframe_extract.plugin",
+    "cryoframe_finish.local_resolution", "cryoframe_finish.mask", "cryoframe_finish.postprocess",
+    "cryoframe_initial.ab_initio", "cryoframe_initial.from_map", "cryoframe_model.seed", "cryoframe_motion.patch",
+    "cryoframe_motion.plugin", "cryoframe_pick.plugin", "cryoframe_pick.template", "cryoframe_pick.texture",
+    "cryoframe_refine.classes", "cryoframe_refine.nonuniform", "cryoframe_refine.plugin",
+    "cryoframe_simulate.params",
 )  # fmt: skip
 NUMBERS = [
     (module, field.name)
