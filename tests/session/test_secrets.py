@@ -57,7 +57,7 @@ def test_tokens_of_notifiers_and_of_the_environment__are_nowhere_in_what_a_sessi
     done = subprocess.run(words, capture_output=True, env=environment, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said.decode()
-    for verb in (["status", "--json"], ["explain", "a.mrc"], ["plan", str(tmp_path / "run.toml")]):
+    for verb in (["status", "--json"], ["plan", str(tmp_path / "run.toml")]):
         words = [sys.executable, "-c", "from cryoframe.cli.main import entry; entry()", *verb]
         shown = subprocess.run(words, capture_output=True, env=environment, cwd=tmp_path, check=False)
         said += shown.stdout + shown.stderr
