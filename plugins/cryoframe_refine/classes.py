@@ -16,8 +16,8 @@ from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.pose_posterior import PoseEstimate
 from cryoframe.numerics.rotations import euler_to_matrix, matrix_to_euler
 from cryoframe_refine.admission import check_inputs
-from cryoframe_refine.engine import ctfs_of, geometry_of
 from cryoframe_refine.half import Geometry, Half
+from cryoframe_refine.inputs import ctfs_of, geometry_of
 from cryoframe_refine.mixture import Mixture, expect, expect_at_poses, first_poses, maximise, random_start
 from cryoframe_refine.plan import Plan, make_plan
 

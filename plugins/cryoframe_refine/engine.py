@@ -17,18 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume
-from cryoframe.errors import InvalidInput
-from cryoframe.numerics import ctf, filters, fsc, masks, polar_images, reconstruction
+from cryoframe.numerics import fsc, polar_images, reconstruction
 from cryoframe.numerics.blas_threads import one_blas_thread
 from cryoframe.numerics.insertion import Accumulator
 from cryoframe.numerics.refine_images import ImageSet
 from cryoframe.numerics.refine_whole import Lattice, Spectra
-from cryoframe.numerics.symmetry import reduce_pose_error, rotation_matrices
+from cryoframe.numerics.symmetry import reduce_pose_error
 from cryoframe_refine import halfset
 from cryoframe_refine.admission import check_halves, check_inputs, in_order
 from cryoframe_refine.checkpoint import Checkpoint, open_checkpoint
 from cryoframe_refine.half import Geometry
-from cryoframe_refine.halfset import HalfSet, resized
+from cryoframe_refine.halfset import HalfSet
+from cryoframe_refine.inputs import Extent, geometry_of, image_sets, start_of
 from cryoframe_refine.plan import limit_of, make_plan
 from cryoframe_refine.products import Row, assemble, fsc_table
 from cryoframe_refine.regularisation import Regulariser
@@ -36,27 +36,8 @@ from cryoframe_refine.regularisation import Regulariser
 F32 = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
 
-_CTF = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
-#: A micrograph with this many particles in a half-set has a noise spectrum of its own; else its optics group has.
-_OWN_NOISE = 100
 # Maps are summed this much finer than images are scored, so that resolution can grow.
 _FINER = 1.6
-
-
-class Extent(Protocol):
-    """What settings must hold for the extent of particles and of their search."""
-
-    @property
-    def symmetry(self) -> str:
-        """Point group; empty = that of the reference."""
-
-    @property
-    def particle_diameter_A(self) -> float:
-        """Of the soft masks; 0 = 85 % of the box."""
-
-    @property
-    def offset_range_A(self) -> float:
-        """How far from the box centre a particle may lie; 0 = 20 % of the box."""
 
 
 class Settings(Extent, Protocol):
@@ -97,6 +78,7 @@ class _Call:
     regulariser: Regulariser
     diameter_A: float
     total: int
+    start: F32
 
     @property
     def nyquist_A(self) -> float:
@@ -144,13 +126,13 @@ def refine(
         ctx.drop(not_finite, "its image holds values that are not finite numbers")
     particles = stack.particles.select(order)
     check_halves(particles, digests[order], diameter_A)
-    sets = _image_sets(replace(stack, particles=particles), order, geometry)
-    call = _Call(geometry, params, ctx, regulariser, diameter_A, params.n_iterations * sum(map(len, sets)))
+    sets = image_sets(replace(stack, particles=particles), order, geometry)
+    start = start_of(reference, geometry, params.initial_low_pass_A, finer=_FINER)
+    call = _Call(geometry, params, ctx, regulariser, diameter_A, params.n_iterations * sum(map(len, sets)), start)
     checkpoint = open_checkpoint(ctx, stack, reference, mask, (params, regulariser))
     halves = [HalfSet(images, *_blank(images)) for images in sets]
     kept = checkpoint.load(halves)
     if kept is None:
-        start = _start(reference, geometry, params)
         lattice = call.lattice(0, params.initial_low_pass_A, 0.0, all_seen=False)
         with one_blas_thread():
             halves = [halfset.begin(images, start, geometry, lattice) for images in sets]
@@ -221,6 +203,8 @@ def _search(
                 resolution_A=max(0.85 * resolution_A, call.nyquist_A),
             )
             new = halfset.search_near(half, call.geometry, plan, on_block=on_block)
+            # Each half-set by itself, to the few rings that both began with: they learn nothing of each other.
+            new = halfset.brought_back(new, call.geometry, call.start, spacing_A=call.params.initial_low_pass_A)
             part = halfset.sums_of(new, call.geometry, side=_side(call, _FINER * call.geometry.ring(resolution_A)))
             r_sum = 0.5 * part.box_px - 1.0
         found.append(new)
@@ -308,84 +292,6 @@ def _tell(result: Refinement, ctx: StageContext, initial_low_pass_A: float) -> N
             f"the masked FSC never falls below 0.143: {reached.resolution_A:.2f} Å is at Nyquist, set by the pixel and "
             "not by the data; extract with smaller pixels to see what the data hold"
         )
-
-
-def geometry_of(stack: ParticleStack, reference: Volume, mask: Mask | None, params: Extent) -> Geometry:
-    """Masks, symmetry and sampling of a stack and its settings."""
-    n = int(stack.images.shape[-1])
-    group = params.symmetry or reference.symmetry
-    pixel = stack.pixel_size_A
-    radius_px = 0.5 * (params.particle_diameter_A / pixel or 0.85 * n)
-    edge_px = max(3.0, 0.06 * n)
-    inner = min(radius_px, n / 2 - 1) - 0.5 * edge_px
-    ball = masks.spherical_mask(n, inner, edge_px=edge_px)
-    return Geometry(
-        box_px=n,
-        pixel_size_A=pixel,
-        symmetry=group,
-        operators=rotation_matrices(group),
-        image_mask=masks.circular_mask(n, inner, edge_px=edge_px),
-        radius_px=radius_px,
-        volume_mask=ball if mask is None else ball * mask.data,
-        offset_range_px=params.offset_range_A / pixel or 0.2 * n,
-    )
-
-
-def _start(reference: Volume, geometry: Geometry, params: Settings) -> F32:
-    """Return what both half-sets begin with."""
-    start = filters.filter_pass(
-        np.asarray(reference.data, dtype=np.float32),
-        pixel_size_A=geometry.pixel_size_A,
-        n_dims=3,
-        low_pass_A=params.initial_low_pass_A,
-    )
-    side = polar_images.cropped_side(geometry.box_px, _FINER * geometry.ring(params.initial_low_pass_A))
-    return resized((start * geometry.volume_mask).astype(np.float32), side)
-
-
-def _image_sets(stack: ParticleStack, order: npt.NDArray[np.int64], geometry: Geometry) -> list[ImageSet]:
-    """Images of both half-sets; `order` says where in the stack each particle of the table is."""
-    particles = stack.particles
-    half_of = np.asarray(particles.column("half"))
-    optics = polar_images.make_optics(
-        particles.column("optics_group"),
-        {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics},
-        {name: particles.floats(name) for name in _CTF},
-    )
-    edge_px = max(3.0, 0.06 * geometry.box_px)
-    sets = []
-    for number in (1, 2):
-        rows = np.flatnonzero(half_of == number)
-        if not len(rows):
-            raise InvalidInput(
-                f"half-set {number} has no particles", expected="particles in half-sets 1 and 2 (column `half`)"
-            )
-        groups = _noise_groups(stack, rows)
-        mine = polar_images.Optics(optics.columns[rows], optics.group[rows], optics.settings)
-        radius_px = min(geometry.radius_px, geometry.box_px / 2 - 1)
-        sets.append(ImageSet(stack.images, order[rows], mine, groups, geometry.pixel_size_A, radius_px, edge_px))
-    return sets
-
-
-def _noise_groups(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Number of each image's noise spectrum: its micrograph's where that has enough images, else its optics group's."""
-    optics_group = np.asarray(stack.particles.column("optics_group"))[rows].astype(str)
-    label = np.char.add("optics ", optics_group)
-    if "micrograph_id" in stack.particles.names:
-        micrograph = np.asarray(stack.particles.column("micrograph_id"))[rows].astype(str)
-        _, place, count = np.unique(micrograph, return_inverse=True, return_counts=True)
-        label = np.where(count[place] >= _OWN_NOISE, np.char.add("micrograph ", micrograph), label)
-    return np.asarray(np.unique(label, return_inverse=True)[1], dtype=np.int64)
-
-
-def ctfs_of(stack: ParticleStack, rows: npt.NDArray[np.int64]) -> F32:
-    """CTFs `(m, n, n//2 + 1)` of some particles."""
-    n = int(stack.images.shape[-1])
-    optics = {o.optics_group: (o.voltage_kV, o.cs_mm, o.amplitude_contrast_frac) for o in stack.optics}
-    names = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
-    columns = {name: stack.particles.floats(name)[rows] for name in names}
-    groups = stack.particles.column("optics_group")[rows]
-    return ctf.ctf_of_groups(n, stack.pixel_size_A, groups=groups, optics=optics, columns=columns)
 
 
 def _change(before: list[HalfSet], after: list[HalfSet], geometry: Geometry) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe.numerics import fourier, refine_near, refine_whole, residuals
+from cryoframe.numerics import fourier, refine_frame, refine_near, refine_whole, residuals
 from cryoframe.numerics.filters import filter_pass
 from cryoframe.numerics.insertion import Accumulator
 from cryoframe.numerics.masks import grow, soft_edge
@@ -28,6 +28,8 @@ F32 = npt.NDArray[np.float32]
 N_FIRST = 4000
 #: Images that the scale of the start is found from.
 _N_SCALE = 64
+# Fewer tell no frame.
+_LEAST_RINGS = 3.0
 # The solvent begins where the map, low-passed, falls below this share of its bright parts; cf. cryoSPARC's dynamic
 # mask, Punjani et al., Nat. Methods 14, 290 (2017).
 _SOLVENT_FRAC = 0.2
@@ -132,6 +134,20 @@ def search_near(state: HalfSet, geometry: Geometry, plan: Plan, *, on_block: Cal
     modes, _ = refine_near.expect(
         state.images, reference, state.spectra, state.candidates, stages=stages, on_block=on_block
     )
+    return replace(state, modes=modes, candidates=modes.candidates())
+
+
+def brought_back(state: HalfSet, geometry: Geometry, start: F32, *, spacing_A: float) -> HalfSet:
+    """Poses in the frame of the start, from those in the frame of this half-set's map, which has drifted."""
+    assert state.modes is not None
+    frame = refine_frame.register(
+        state.reference,
+        start,
+        box_px=geometry.box_px,
+        r_max=max(geometry.ring(spacing_A), _LEAST_RINGS),
+        operators=geometry.operators,
+    )
+    modes = Modes(*frame.poses(state.modes.rotations, state.modes.shifts_px), state.modes.share)
     return replace(state, modes=modes, candidates=modes.candidates())
 
 

@@ -13,7 +13,7 @@ from cryoframe import StageContext, Volume
 from cryoframe.errors import Cancelled, InvalidInput
 from cryoframe.numerics import fsc, reconstruction, symmetry
 from cryoframe.testing import phantoms
-from cryoframe_refine import engine, plugin
+from cryoframe_refine import engine, inputs, plugin
 from cryoframe_refine.plan import make_plan
 
 QUICK = plugin.Params(coarse_step_deg=15.0, n_whole=1, n_iterations=3, particle_diameter_A=120.0)
@@ -29,7 +29,7 @@ def test_published_poses__give_the_published_half_map_resolution_and_hand(shared
     n, pixel = stack.images.shape[-1], stack.pixel_size_A
     matrices, shifts_A = betagal.poses_of(stack)
     half_of = stack.particles.column("half")
-    ctfs = engine.ctfs_of(stack, np.arange(len(half_of)))
+    ctfs = inputs.ctfs_of(stack, np.arange(len(half_of)))
     halves = [
         reconstruction.reconstruct(
             np.asarray(stack.images)[half_of == number],

@@ -15,7 +15,7 @@ import pytest
 from cryoframe import StageContext
 from cryoframe.numerics import fourier, pose_search, refine_near, refine_whole
 from cryoframe.testing import phantoms
-from cryoframe_refine import checkpoint, engine, halfset, plugin
+from cryoframe_refine import checkpoint, halfset, inputs, plugin
 
 PARAMS = plugin.Params(coarse_step_deg=15.0, n_whole=2, n_iterations=4, particle_diameter_A=120.0)
 CHILD = """
@@ -84,8 +84,8 @@ def test_checkpoint_of_something_else_or_torn__is_not_read(made, tmp_path):
 def image_sets(made):
     order = np.argsort(np.asarray(made.stack.particles.column("particle_id")), kind="stable")
     stack = replace(made.stack, particles=made.stack.particles.select(order))
-    geometry = engine.geometry_of(stack, made.volume, None, PARAMS)
-    return engine._image_sets(stack, order, geometry), geometry
+    geometry = inputs.geometry_of(stack, made.volume, None, PARAMS)
+    return inputs.image_sets(stack, order, geometry), geometry
 
 
 def test_start_of_another_grey_scale__is_brought_to_that_of_the_images(made):
@@ -156,12 +156,12 @@ def test_micrographs_of_many_particles__have_noise_spectra_of_their_own(made):
     table = made.stack.particles
     names = np.array(["many"] * 60 + [f"few{k % 4}" for k in range(40)])
     stack = replace(made.stack, particles=table.with_columns({"micrograph_id": names}))
-    before, engine_own = engine._OWN_NOISE, 50
+    before, engine_own = inputs._OWN_NOISE, 50
     try:
-        engine._OWN_NOISE = engine_own
-        groups = engine._noise_groups(stack, np.arange(100))
+        inputs._OWN_NOISE = engine_own
+        groups = inputs._noise_groups(stack, np.arange(100))
     finally:
-        engine._OWN_NOISE = before
+        inputs._OWN_NOISE = before
     assert len(set(groups[:60])) == 1
     assert len(set(groups[60:])) == 1
     assert groups[0] != groups[99]
