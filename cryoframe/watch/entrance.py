@@ -16,6 +16,7 @@ from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.intake import Intake
 from cryoframe.watch.readiness import Entry
 from cryoframe.watch.roots import Root, Said
+from cryoframe.watch.scanner import Look
 
 #: A reading that takes longer goes on while the daemon does something else.
 LINGER_S = 0.05
@@ -24,7 +25,8 @@ GROUP = 100
 #: A group is begun with no more than this, so that a reload or an end need not wait for many large movies.
 _GROUP_BYTES, _NAME_BYTES = 256 << 20, 30_000
 
-Inside = tuple[Entry, dict[str, Scalar]]
+#: A file that is being read, what is known besides its header, and how it was when it was judged.
+Inside = tuple[Entry, dict[str, Scalar], Look]
 
 
 class Entrance:
@@ -84,7 +86,7 @@ class Entrance:
 
     def _ready(self) -> Iterator[Entry]:
         """Return the files that have stood still for long enough and are not being read."""
-        now_s, inside = time.monotonic(), {entry.path for entry, _ in self._inside}
+        now_s, inside = time.monotonic(), {entry.path for entry, _, _ in self._inside}
         found = []
         for entry in [] if self._root.offline else self._root.pending():
             if not entry.is_ripe and entry.n_looks >= 2 and entry.not_before_s <= now_s:
@@ -104,11 +106,11 @@ class Entrance:
             if refused is not None:
                 said.append(refused)
                 decided = True
-            if facts is None:
+            if facts is None or entry.look is None:
                 continue
             if entry.announced != (entry.size, entry.mtime_ns):
                 said.append(self._root.announce(entry))
-            begun.append((entry, facts))
+            begun.append((entry, facts, entry.look))
             n_bytes += entry.size
             n_name_bytes += len(entry.path) + len(os.fspath(self._root.folder)) + 50
             if len(begun) >= GROUP or n_bytes >= _GROUP_BYTES or n_name_bytes >= _NAME_BYTES:
@@ -116,7 +118,7 @@ class Entrance:
         self._publish(said)
         if begun:
             try:
-                self._intake.begin([self._root.path(entry) for entry, _ in begun], self._root.kind)
+                self._intake.begin([self._root.path(entry) for entry, _, _ in begun], self._root.kind)
                 self._inside.extend(begun)
             except EnvironmentFault as error:
                 self._put_off(begun[0][0], error)
@@ -142,13 +144,13 @@ class Entrance:
         said: list[Said] = []
         end_s = time.monotonic() + LINGER_S
         while self._inside:
-            entry, facts = self._inside[0]
+            entry, facts, judged = self._inside[0]
             try:
                 reading = self._intake.outcome(max(0.0, end_s - time.monotonic()))
                 if reading is None:
                     break
                 entry.is_ripe = False  # whatever comes of it: one that has changed is to be looked at again
-                if entry.is_pending and entry.is_as_judged(reading.size, reading.mtime_ns):
+                if entry.is_pending and entry.is_still(judged) and judged[:2] == (reading.size, reading.mtime_ns):
                     path, root = self._root.path(entry), self._root
                     found.append(Arrival(entry.path, path, root.kind, facts, root.folder, reading))
             except EnvironmentFault as error:

@@ -83,11 +83,11 @@ class Entry:
     def note(self, seen: Seen) -> None:
         """Take over what was seen."""
         self.size, self.mtime_ns, self.ctime_ns = seen.size, seen.mtime_ns, seen.ctime_ns
-        self.is_ripe = self.is_ripe and self.is_as_judged(seen.size, seen.mtime_ns)
+        self.is_ripe = self.is_ripe and self.look is not None and self.is_still(self.look)
 
-    def is_as_judged(self, size: int, mtime_ns: int) -> bool:
-        """Whether a file that was read, or seen, is the one that was looked at."""
-        return self.look is not None and self.look[:2] == (size, mtime_ns)
+    def is_still(self, look: Look) -> bool:
+        """Whether nothing was seen of the file that differs from a look at it."""
+        return (self.size, self.mtime_ns, self.ctime_ns) == look[:3]
 
     def settle(self, size: int, mtime_ns: int) -> None:
         """Forget how it was judged: the journal has it as it is."""

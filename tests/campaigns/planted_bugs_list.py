@@ -300,8 +300,8 @@ BUGS = (
         "changed-since-it-was-judged",
         "a file that changed after it had stood still is taken as it was read, settled or not",
         _WATCH + "entrance.py",
-        "if entry.is_pending and entry.is_as_judged(reading.size, reading.mtime_ns):",
-        "if entry.is_pending:",
+        "if entry.is_pending and entry.is_still(judged) and judged[:2] == (reading.size, reading.mtime_ns):",
+        "if entry.is_pending and entry.look is not None and entry.look[:2] == (reading.size, reading.mtime_ns):",
         ("tests/watch/test_entrance.py",),
     ),
     Bug(

@@ -34,7 +34,8 @@ def test_a_restart_with_another_seed__redoes_all_items_before_a_stage_over_them(
     world.write()
     with world.open() as run:
         n_before = len(list(run.journal.replay()))
-        counts = run.execute()
+        run.runner().run_until_idle()
+        counts = run.state.task_counts()
         new = list(run.journal.replay())[n_before:]
         after = {task.item_id: task.key for task in run.state.tasks("box")}
     assert counts == {stage: {"done": 1 if stage == "classes" else 6} for stage in STAGES}

@@ -62,7 +62,7 @@ def test_a_form_that_was_not_committed__is_written_with_the_next_event(
 
     def refusing(self: Database, sql: str, values: object = ()) -> None:
         write(self, sql, values)  # type: ignore[arg-type]
-        if sql == forms.INSERT_FORM:
+        if sql == forms.INSERT:
             raise EnvironmentFault("the disk is full")
 
     monkeypatch.setattr(Database, "_write", refusing)

@@ -11,6 +11,7 @@ from watched_session import Watched, admitted, finished, wait_for
 
 from cryoframe.data.ids import digest_file
 from cryoframe.errors import EnvironmentFault
+from cryoframe.execution.admit import Reading
 from cryoframe.execution.run import Run
 from cryoframe.records.events import Event, FileSettled, ItemAdmitted
 from cryoframe.records.journal import Journal
@@ -23,32 +24,40 @@ def _settled(run: Run) -> list[FileSettled]:
     return [event for event in run.journal.replay() if isinstance(event, FileSettled)]
 
 
-def test_a_file_that_changes_between_the_last_look_and_its_reading__settles_anew(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reading_takes_s", [0.0, 0.6])
+def test_a_file_that_changes_after_the_last_look__settles_anew_whenever_its_reading_ends(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, reading_takes_s: float
 ) -> None:
-    config = watched.configure(settle_s=1.0)
-    path, begin, changed_s = watched.put("a.mrc", 1.0), Intake.begin, list[float]()
+    config = watched.configure(settle_s=1.2)
+    begin, outcome, changed_s = Intake.begin, Intake.outcome, list[float]()
+    watched.put("warm.mrc", 9.0)
 
     def late(self: Intake, paths: Sequence[Path], kind: str) -> None:
-        if not changed_s:
+        if not changed_s and any(path.name == "a.mrc" for path in paths):
             watched.put("a.mrc", 2.0, box_px=48)
             changed_s.append(time.monotonic())
         begin(self, paths, kind)
 
+    def slow(self: Intake, timeout_s: float) -> Reading | None:
+        is_slow = changed_s and time.monotonic() < changed_s[0] + reading_takes_s
+        return None if is_slow else outcome(self, timeout_s)
+
     monkeypatch.setattr(Intake, "begin", late)
+    monkeypatch.setattr(Intake, "outcome", slow)
     with Run.open(config) as run:
         daemon = Daemon(run, DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096))
         runner = run.runner(live=True)
 
-        def turn() -> bool:
+        def turn(n_settled: int) -> bool:
             daemon._turn(runner)
-            return bool(_settled(run))
+            return len(_settled(run)) == n_settled
 
-        wait_for(turn)
-        assert time.monotonic() - changed_s[0] >= 1.0
+        wait_for(lambda: turn(1))
+        path = watched.put("a.mrc", 1.0)
+        wait_for(lambda: turn(2))
+        assert time.monotonic() - changed_s[0] >= 1.2
         daemon.close()
-        (settled,) = _settled(run)
-        assert settled.digest == digest_file(path)
+        assert _settled(run)[1].digest == digest_file(path)
 
 
 @pytest.mark.slow
