@@ -68,9 +68,9 @@ def _absent(test: str) -> str:
 
 def bound(n_violations: int, n_trials: int) -> str:
     """Return a count with the 95 % bound that a zero in so many trials has (3/n)."""
-    if n_violations or not n_trials:
-        return str(n_violations)
-    return f"0 (≤ {300 / n_trials:.2g} %)" if n_trials > 3 else "0"
+    if not n_trials:
+        return "none found in the source"
+    return str(n_violations) if n_violations else f"0 (≤ {min(100.0, 300 / n_trials):.3g} %)"
 
 
 def table() -> Iterator[str]:

@@ -20,7 +20,7 @@ def test_the_table__has_a_line_for_each_fault_and_a_bound_beside_each_zero(
     uncovered = [line for line in lines if "| not covered |" in line]
     for line in lines:
         trials, said = (cell.strip() for cell in line.split("|")[3:5])
-        assert line in uncovered or said.startswith("0 (≤") or not trials or int(trials.replace(" ", "")) <= 3
+        assert line in uncovered or "0 (≤" in said or not trials
     figure("faults of the matrix; not covered", f"{len(lines)}; {len(uncovered)}")
 
 

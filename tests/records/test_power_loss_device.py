@@ -98,10 +98,11 @@ def _cut_again_and_again(folder: Path, writer: str, n_cuts: int) -> list[int]:
                 for _ in range(n_cuts):
                     time.sleep(0.03)
                     process.send_signal(signal.SIGSTOP)
+                    assert process.poll() is None, "it is still writing"
                     keys = said.read_text().rpartition("\n")[0].split()
                     shutil.copyfile(image, copy)
-                    process.send_signal(signal.SIGCONT)
                     _judge(copy, folder / "found", keys)
+                    process.send_signal(signal.SIGCONT)  # only now: the device is small
                     n_acknowledged.append(len(keys))
             finally:
                 process.kill()
