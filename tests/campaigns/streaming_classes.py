@@ -113,7 +113,9 @@ def main() -> None:
     for key in found[0][0]:
         one, two = (np.array([pair[side][key] for pair in found]) for side in (0, 1))
         apart = two - one
-        error = apart.std(ddof=1) / np.sqrt(len(apart)) if len(apart) > 1 else float("nan")
+        if len(apart) < 2:
+            break
+        error = apart.std(ddof=1) / np.sqrt(len(apart))
         say(
             f"{key}: at once {one.mean():.3f} ± {one.std(ddof=1):.3f}, in portions {two.mean():.3f} ± "
             f"{two.std(ddof=1):.3f}; difference {apart.mean():+.3f} ± {error:.3f} (standard error, {len(apart)} pairs)"
