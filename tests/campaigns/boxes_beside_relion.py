@@ -32,7 +32,7 @@ from cryoframe_relion import poses
 
 _ONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 _COMMON = ("--ctf", "--norm", "--scale", "--zero_mask", "--flatten_solvent", "--oversampling", "1", "--j", "1")
-_COMMON += ("--offset_range", "5", "--offset_step", "2", "--particle_diameter", f"{DIAMETER_A:g}", "--pad", "2")
+_COMMON += ("--particle_diameter", f"{DIAMETER_A:g}", "--pad", "2")
 
 
 def cpu_s() -> float:
@@ -46,7 +46,9 @@ def relion_s(stack: ParticleStack, truth: np.ndarray, folder: Path, what: str, a
     work.mkdir(exist_ok=True)
     reference = Volume(truth, stack.pixel_size_A, "O")
     poses.hand_over(stack, reference, None, work)
-    command = ["relion_refine", "--i", "particles.star", "--o", f"{poses.OUT}/run", "--iter", str(asked.iterations), *_COMMON]
+    command = ["relion_refine", "--i", "particles.star", "--o", f"{poses.OUT}/run", "--iter", str(asked.iterations)]
+    range_px = asked.offset_A / stack.pixel_size_A
+    command += [*_COMMON, "--offset_range", f"{range_px:.1f}", "--offset_step", f"{asked.offset_step_px:g}"]
     if what == "2-D":
         command += ["--K", str(asked.classes), "--tau2_fudge", "2", "--psi_step", "12"]
     else:
@@ -91,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--offset-A", type=float, default=15.0, help="how far RELION looks; ours looks 20 % of the box")
+    parser.add_argument("--offset-step-px", type=float, default=2.0)
     parser.add_argument("--what", nargs="+", choices=("2-D", "3-D"), default=["2-D", "3-D"])
     asked = parser.parse_args(argv)
     for what in asked.what:
