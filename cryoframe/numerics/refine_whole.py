@@ -2,7 +2,10 @@
 
 The search is that of `angular_search`: every direction of the asymmetric unit, in-plane angle and translation is
 scored, to the resolution the last map supports; no pose is pruned before it has been scored. What is left out of the
-posterior afterwards is measured (`lost`). Near searches are in `refine_near`.
+posterior afterwards, by the cap on candidates, is measured (`lost`), and it is not always little: of 1 000 images of a
+116 kDa chain at a signal to noise of 0.027, 0.69, 0.50 and 0.17 in the first three rounds from a map of 40 Å, where
+thousands of poses are as good as the best. Near searches are in `refine_near`; they follow few candidates and measure
+no such share.
 """
 
 from __future__ import annotations

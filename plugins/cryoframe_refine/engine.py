@@ -169,7 +169,8 @@ def _iterate(
         rows = [*rows, (iteration + 1, resolution_A, angle, shift)]
         best_A.append(resolution_A)
         checkpoint.save(halves, rows)
-        ctx.log(f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å")
+        left = f", {np.mean([half.lost for half in found]):.1e} of the posterior left out" if found[0].lost else ""
+        ctx.log(f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å{left}")
     ctx.report(call.total, call.total, f"{min(best_A):.1f} Å")
     return halves, rows
 

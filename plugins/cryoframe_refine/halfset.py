@@ -51,6 +51,9 @@ class HalfSet:
         Poses that hold the posterior; none before the first search.
     candidates
         Where the next near search begins; none before the first search.
+    lost
+        Mean share of the posteriors that the last search over all orientations left out; 0 after a near search, which
+        measures none.
     """
 
     images: ImageSet
@@ -58,6 +61,7 @@ class HalfSet:
     spectra: Spectra
     modes: Modes | None = None
     candidates: Poses | None = None
+    lost: float = 0.0
 
 
 def begin(images: ImageSet, start: F32, geometry: Geometry, lattice: refine_whole.Lattice) -> HalfSet:
@@ -101,7 +105,8 @@ def search_whole(
     spectra = state.spectra._replace(noise=found.noise, sigma_px=found.sigma_px)
     candidates = _placed(found.candidates, rows, len(state.images))
     modes = refine_near.modes_of(candidates, evidence_frac=1.0)
-    return replace(state, spectra=spectra, modes=modes, candidates=candidates), found.sums
+    lost = float(found.lost.mean())
+    return replace(state, spectra=spectra, modes=modes, candidates=candidates, lost=lost), found.sums
 
 
 def _reaching(state: HalfSet, r_max: float) -> F32:
@@ -134,7 +139,7 @@ def search_near(state: HalfSet, geometry: Geometry, plan: Plan, *, on_block: Cal
     modes, _ = refine_near.expect(
         state.images, reference, state.spectra, state.candidates, stages=stages, on_block=on_block
     )
-    return replace(state, modes=modes, candidates=modes.candidates())
+    return replace(state, modes=modes, candidates=modes.candidates(), lost=0.0)
 
 
 def brought_back(state: HalfSet, geometry: Geometry, start: F32, *, spacing_A: float) -> HalfSet:

@@ -57,7 +57,7 @@ def real_d2(folder: Path) -> Trial:
     )
 
 
-def projected_c1(folder: Path) -> Trial:
+def projected_c1(folder: Path, snr: float = SNR) -> Trial:
     """Projections of one chain, made by RELION."""
     truth = chain_map(folder)
     mrc.write(folder / "map.mrc", truth, pixel_size_A=PIXEL_A)
@@ -77,7 +77,7 @@ def projected_c1(folder: Path) -> Trial:
     star(folder / "in.star", (*plain[:2], *relion_views.POSED, *plain[2:]), rows("dummy.mrcs", True))
     project = ["relion_project", "--i", "map.mrc", "--ang", "in.star", "--ctf", "--angpix", str(PIXEL_A)]
     subprocess.run([*project, "--o", "clean"], cwd=folder, check=True, capture_output=True)
-    sigma = float(relion_views.images_of(folder / "clean.mrcs").std()) / np.sqrt(SNR)
+    sigma = float(relion_views.images_of(folder / "clean.mrcs").std()) / np.sqrt(snr)
     noisy = [*project, "--o", "noisy", "--add_noise", "--white_noise", f"{sigma:.4f}"]
     subprocess.run(noisy, cwd=folder, check=True, capture_output=True)
     images = (relion_views.images_of(folder / "noisy.mrcs") / sigma).astype(np.float32)
