@@ -20,7 +20,7 @@ def blobs(positions: np.ndarray) -> np.ndarray:
     """Sum of Gaussians of 2 px."""
     axis = np.arange(BOX_PX) - BOX_PX // 2
     x, y, z = (np.exp(-((axis[None] - positions[:, k : k + 1]) ** 2) / 8.0) for k in range(3))
-    return np.einsum("az,ay,ax->zyx", z, y, x).astype(np.float32)
+    return np.asarray(np.einsum("az,ay,ax->zyx", z, y, x), dtype=np.float32)
 
 
 @pytest.fixture
