@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 # Values of the sums that are looked at together.
 _PLANE_VALUES = 2**22
 
+
 def shift_at_points(values: Array, points: Array, shifts_px: Array, *, n: int) -> Array:
     """Transforms, known at chosen frequencies, of images moved by `shifts_px`.
 
