@@ -30,10 +30,10 @@ def heard(self):
 wakeup.Wakeup.tend = heard
 watched = Watched(Path(sys.argv[1]))
 def land():
-    wait_for(lambda: len(watched.ticks) > 1)
+    wait_for(lambda: bool(watched.ticks))
     for number in range(int(sys.argv[3])):
         watched.put(f"{number:03d}/{number}.mrc", float(number))
-watched.session_with(land, 1.0)
+watched.session_with(land, 4.0)
 print(json.dumps(notes))
 """
 
@@ -106,13 +106,13 @@ def test_an_observer_that_dies_of_an_exception__is_started_anew_and_nothing_is_m
     watched.configure(poll_s=0.2, observer="native")
 
     def land() -> None:
-        wait_for(lambda: len(watched.ticks) > 1)
+        wait_for(lambda: bool(watched.ticks))
         for number in range(20):
             watched.put(f"{number:03d}/{number}.mrc", float(number))
             if number == 10:
                 wait_for(lambda: len(observers) > 1)
 
-    watched.session_with(land, 1.0)
+    watched.session_with(land, 4.0)
     _all_done_once(watched, 20)
     assert len(made) == 1
     assert len(observers) > 1, "it was started anew"

@@ -82,7 +82,7 @@ def test_files_written_behind_a_caching_share__are_found_by_polling(
                 time.sleep(0.1)
         landed_ns["slow.mrc"] = time.time_ns()
 
-    events = watched.session_with(land, 2.0)
+    events = watched.session_with(land, 4.0)
     assert sorted(admitted(events)) == sorted(landed_ns)
     assert set(finished(events).values()) == {1}
     waits_s = sorted(
@@ -117,7 +117,7 @@ def test_a_share_that_dies_and_is_mounted_again__loses_nothing_and_deletes_nothi
         wait_for(lambda: not watched.ticks[-1].offline)
         back_s.append(time.monotonic() - start_s)
 
-    events = watched.session_with(land, 2.5)
+    events = watched.session_with(land, 4.0)
     assert sorted(admitted(events)) == sorted(f"{number}.mrc" for number in range(n_before + n_meanwhile))
     assert set(finished(events).values()) == {1}
     assert [event for event in events if isinstance(event, (FileIgnored, FileRejected))] == []

@@ -48,7 +48,7 @@ def test_copies_that_keep_a_year_old_time__are_judged_by_when_they_stood_still_h
         for thread in threads:
             thread.join()
 
-    events = watched.session_with(land, 1.0)
+    events = watched.session_with(land, 4.0)
     at_ns = {event.item_id: int(event.event_id[:16], 16) for event in events if isinstance(event, ItemAdmitted)}
     assert sorted(at_ns) == sorted(done_ns)
     assert [name for name in at_ns if at_ns[name] < done_ns[name] - 10**8] == []
@@ -66,7 +66,7 @@ def test_a_hundred_names_given_by_renaming__are_taken_once_and_none_under_its_te
             part.write_bytes(whole[:-4] + number.to_bytes(4, "little"))
             part.rename(watched.land / f"n{number}.mrc")
 
-    events = watched.session_with(land, 1.2)
+    events = watched.session_with(land, 4.0)
     assert Counter(admitted(events)) == Counter({f"n{number}.mrc": 1 for number in range(120)})
     assert set(finished(events).values()) == {1}
 
@@ -87,7 +87,7 @@ def test_files_put_there_by_name_alone__are_taken_once_and_links_that_lead_elsew
                 target if how == "rename" else source
             )
 
-    events = watched.session_with(land, 1.0)
+    events = watched.session_with(land, 4.0)
     wanted = 0 if how == "symbolic link" else n_files
     assert Counter(admitted(events)) == Counter({f"{number}.mrc": 1 for number in range(wanted)})
     assert len(watched.files) == n_files, "each is accounted for"
@@ -106,7 +106,7 @@ def test_a_tree_of_folders_moved_in__is_taken_whole(watched: Watched) -> None:
         wait_for(lambda: bool(watched.ticks))
         tree.rename(watched.land / "session")
 
-    events = watched.session_with(land, 1.5)
+    events = watched.session_with(land, 4.0)
     wanted = {f"session/g{number // 10}/data/{number}.mrc" for number in range(120)}
     assert Counter(admitted(events)) == Counter(dict.fromkeys(wanted, 1))
     assert set(finished(events).values()) == {1}
@@ -129,7 +129,7 @@ def test_files_rewritten_after_acceptance_with_size_and_time_restored__give_prod
             os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
             assert (path.stat().st_size, path.stat().st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
 
-    events = watched.session_with(land, 1.5)
+    events = watched.session_with(land, 4.0)
     assert len({event.path for event in events if isinstance(event, FileSuperseded)}) == n_files
     with Run.open(watched.folder / "run.toml") as run:
         for task in run.state.tasks("ctf", "done"):
