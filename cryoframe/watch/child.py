@@ -20,6 +20,9 @@ from typing import IO, Any
 from cryoframe.errors import EnvironmentFault
 
 Answer = dict[str, Any]
+#: A helper is given so long to start, however soon it has to answer then: on a busy machine that takes a while.
+START_S = 30.0
+_AWAKE = {"beat": "awake"}
 
 
 class Child:
@@ -65,9 +68,10 @@ class Child:
         EnvironmentFault
             If the helper died.
         """
-        process = self._running()
+        is_new, process = self._process is None, self._running()
         assert process.stdin is not None  # both ends are pipes
-        self._pieces, self.beat, self._late_at_s = b"", "", time.monotonic() + self._deadline_s
+        patience_s = max(START_S, self._deadline_s) if is_new else self._deadline_s
+        self._pieces, self.beat, self._late_at_s = b"", "", time.monotonic() + patience_s
         try:
             process.stdin.write(b"".join(json.dumps(question).encode() + b"\n" for question in questions))
             process.stdin.flush()
@@ -144,6 +148,8 @@ def serve_slowly(
 ) -> None:
     """Answer as :func:`serve` does; while an answer takes long, what `answer` is given says that it is alive."""
     out = _own_stdout()
+    with contextlib.suppress(BrokenPipeError):
+        _write(out, _AWAKE)
     for line in questions or sys.stdin.buffer:
         try:
             _write(out, answer(json.loads(line), lambda word: _write(out, {"beat": word})))
@@ -154,6 +160,8 @@ def serve_slowly(
 def serve(answer: Callable[[Mapping[str, Any]], Answer], questions: IO[bytes] | None = None) -> None:
     """Answer the questions on stdin until the asking process is gone; what else is printed goes to stderr."""
     out = _own_stdout()
+    with contextlib.suppress(BrokenPipeError):
+        _write(out, _AWAKE)
     for line in questions or sys.stdin.buffer:
         try:
             _write(out, answer(json.loads(line)))

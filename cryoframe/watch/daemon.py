@@ -31,6 +31,8 @@ from cryoframe.watch.wakeup import Wakeup
 #: Files are admitted for so long at a time before the runner has its turn.
 ADMIT_S = 0.3
 STEP_S, MIN_GAP_S = 0.2, 0.1
+#: A rescan that takes long is not begun again before so many times what it took.
+SCANS_APART = 3.0
 #: Requests are looked for at least so often.
 MAX_WAIT_S = 1.0
 _KINDS = {"movies": "Movie", "micrographs": "Micrograph"}
@@ -226,7 +228,7 @@ class Daemon:
         if not self._generation:
             self._last_change_s = self._last_scan_s  # starting up is not idling
         self._gap_s = max(MIN_GAP_S, 5 * (self._last_scan_s - start_s))
-        self._next_scan_s = self._last_scan_s + self._config.poll_s
+        self._next_scan_s = self._last_scan_s + max(self._config.poll_s, SCANS_APART * (self._last_scan_s - start_s))
         self._generation += 1
         self._attention.look(self.roots, self._run.runner(live=True), self._guard)
         if self.on_tick is not None:
@@ -268,7 +270,7 @@ class Daemon:
     # -- waiting and ending -------------------------------------------------------------------------------------
     def _until_due_s(self) -> float:
         due_s = self._next_scan_s
-        if any(root.pending() for root in self.roots):
+        if any(root.has_pending for root in self.roots):
             due_s = min(due_s, self._next_look_s)
         if any(entrance.is_reading for entrance in self._entrances):
             due_s = min(due_s, time.monotonic() + MIN_GAP_S)
@@ -277,7 +279,12 @@ class Daemon:
     def _is_idle(self, until_idle_s: float) -> bool:
         waits = any(not entry.held for root in self.roots for entry in root.pending())
         lost = any(root.offline for root in self.roots)
-        return not waits and not lost and time.monotonic() - self._last_change_s >= until_idle_s
+        if waits or lost or time.monotonic() - self._last_change_s < until_idle_s:
+            return False
+        if self._last_scan_s >= self._last_change_s + until_idle_s:
+            return True
+        self._next_scan_s = 0.0  # nobody has looked for that long: rescans may be far apart
+        return False
 
     def _finish(self, runner: Runner) -> None:
         """Let the stages over the whole set have their last run."""

@@ -48,6 +48,7 @@ class Entrance:
         self._run, self._root, self._doorstep, self._outbox = run, root, doorstep, outbox
         self._intake = Intake(run.config.plugin_files, run.config.blocked)
         self._inside: deque[Inside] = deque()
+        self._queue: deque[Entry] = deque()
         #: Whether time was up before the files were.
         self.is_pressed = False
 
@@ -64,11 +65,12 @@ class Entrance:
         """Read with the plugins that are configured now; what is being read is read again."""
         self._intake.close()
         self._inside.clear()
+        self._queue.clear()
         self._intake = Intake(self._run.config.plugin_files, self._run.config.blocked)
 
     def work(self, until_s: float) -> bool:
         """Admit what can be admitted by then; returns whether anything was decided."""
-        decided, ready = False, self._ready()
+        decided, ready = False, self._next()
         self.is_pressed = False
         while True:
             if not self._inside:
@@ -84,7 +86,16 @@ class Entrance:
                 self.is_pressed = bool(arrivals)
                 return decided
 
-    def _ready(self) -> Iterator[Entry]:
+    def _next(self) -> Iterator[Entry]:
+        """Yield the files that are worth being read; all that are pending are gone through when there is no other."""
+        if not self._queue:
+            self._queue.extend(self._ready())
+        while self._queue and not self._root.offline:
+            entry = self._queue.popleft()
+            if entry.is_pending and entry.is_ripe and entry.not_before_s <= time.monotonic():
+                yield entry
+
+    def _ready(self) -> list[Entry]:
         """Return the files that have stood still for long enough and are not being read."""
         now_s, inside = time.monotonic(), {entry.path for entry, _, _ in self._inside}
         found = []
@@ -93,7 +104,7 @@ class Entrance:
                 entry.is_ripe = self._doorstep.remaining_s(self._root, entry, now_s) <= 0
             if entry.is_ripe and entry.not_before_s <= now_s and entry.path not in inside:
                 found.append(entry)
-        return iter(found)
+        return found
 
     def _begin(self, ready: Iterator[Entry]) -> bool:
         """Have the next files read that are worth it; returns whether one was decided at once."""
@@ -180,6 +191,7 @@ class Entrance:
                 raise StoreError(f"{entry.path} was admitted and the journal does not know it")
             entry.status, entry.reason = Entry.of(row).status, row.reason
             entry.settle(row.size, row.mtime_ns)
+            self._root.decided(entry)
         return True
 
     def _put_off(self, entry: Entry, error: EnvironmentFault) -> None:

@@ -94,6 +94,7 @@ class Root:
             yield from self._changed(path, seen, now_s, fresh=changes.fresh)
         if changes.more:
             return
+        self._open = {path: entry for path, entry in self._open.items() if entry.is_pending}
         gone = self.entries.keys() - self._on_disk if changes.fresh else changes.gone
         for path in sorted(gone):
             entry = self.entries[path]
@@ -177,8 +178,16 @@ class Root:
 
     def pending(self) -> list[Entry]:
         """Return the files that are still to be decided, in the order in which they came."""
-        self._open = {path: entry for path, entry in self._open.items() if entry.is_pending}
-        return list(self._open.values())
+        return [entry for entry in self._open.values() if entry.is_pending]
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there may be a file that is still to be decided."""
+        return bool(self._open)
+
+    def decided(self, entry: Entry) -> None:
+        """Take note that a file is decided."""
+        self._open.pop(entry.path, None)
 
     # -- saying --------------------------------------------------------------------------------------------------
     def announce(self, entry: Entry) -> Said:
@@ -190,6 +199,7 @@ class Root:
         """Say that the file cannot be used as it is."""
         entry.status = "incomplete" if kind == "Incomplete" else "rejected"
         entry.reason = f"{kind}: {reason}"
+        self.decided(entry)
         return FileRejected, {**self._place(entry.path), "kind": kind, "reason": reason}
 
     def counts(self) -> Counter[str]:

@@ -332,7 +332,8 @@ BUGS = (
         "overflow-ignored",
         "what no hint came for is not looked for",
         _WATCH + "daemon.py",
-        "        self._next_scan_s = self._last_scan_s + self._config.poll_s\n",
+        "        self._next_scan_s = self._last_scan_s +"
+        " max(self._config.poll_s, SCANS_APART * (self._last_scan_s - start_s))\n",
         '        hinted = self._wakeup.note == ""\n'
         '        self._next_scan_s = float("inf") if hinted else self._last_scan_s + self._config.poll_s\n',
         ("tests/watch/test_clocks_and_hints.py",),
