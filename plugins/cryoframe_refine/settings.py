@@ -16,7 +16,7 @@ class Settings:
     particle_diameter_A: float = 0.0  # of the soft masks around images and maps; 0 = 85 % of the box
     offset_range_A: float = 0.0  # how far from the box centre a particle may lie; 0 = 20 % of the box
     coarse_step_deg: float = 7.5  # step of the search over all orientations
-    n_whole: int = 3  # iterations that search all orientations; later ones stay near the poses found
+    n_whole: int = 5  # iterations that search all orientations; later ones stay near the poses found
     n_iterations: int = 8  # at most this many
     stop_angle_deg: float = 0.35  # stop when the median change of orientation is below this and resolution stands still
 
