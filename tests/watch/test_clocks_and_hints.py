@@ -13,6 +13,7 @@ from watched_session import Watched, admitted, drive, finished, mrc_bytes, wait_
 from cryoframe.execution.run import Run
 from cryoframe.records.session_events import Reconciled
 from cryoframe.watch import wakeup
+from cryoframe.watch.daemon import Daemon
 
 HOUR_S = 3600.0
 
@@ -60,6 +61,13 @@ def test_an_observer_that_drops_everything__costs_time_only(watched: Watched, mo
     assert n_hints, "there were hints to lose"
     assert len(admitted(events)) == len(set(admitted(events))) == 20
     assert set(finished(events).values()) == {1}
+
+
+def test_the_next_rescan__is_due_whether_hints_are_heard_or_not(daemon: Daemon) -> None:
+    daemon._rescan()
+    took_s = time.monotonic() - daemon._last_scan_s + 10.0
+    assert daemon._wakeup.note == "", "hints are heard"
+    assert daemon._next_scan_s <= daemon._last_scan_s + daemon._config.poll_s + 3.0 * took_s
 
 
 @pytest.mark.slow
