@@ -15,6 +15,7 @@ from cryoframe.numerics import ab_initio, fourier
 from cryoframe.numerics.bounds import check_bounds, check_order
 from cryoframe.numerics.polar_images import PolarImages
 from cryoframe.numerics.symmetry import rotation_matrices
+from cryoframe.numerics.symmetry_axes import Axes
 from cryoframe_initial import particles
 
 Array = npt.NDArray[Any]
@@ -22,6 +23,9 @@ Array = npt.NDArray[Any]
 DEVICES = ("cpu",)
 #: A rotation of the group that relates a map to itself by less is doubted.
 _LEAST_CORRELATION = 0.35
+#: Axes are doubted where agreement with the map's copies goes less than this share of the way from that of axes laid
+#: anywhere to identity: a hollow shell agrees with itself however it is turned.
+_LEAST_MARGIN = 0.45
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,7 @@ def _with_axes(
         )
         if best is None or axes.correlation > best.correlation:
             kept, best = laid, axes
-        if best.least >= _LEAST_CORRELATION:
+        if best.least >= _LEAST_CORRELATION and _margin(best) >= _LEAST_MARGIN:
             break
     assert best is not None
     if best.least < _LEAST_CORRELATION:
@@ -244,8 +248,18 @@ def _with_axes(
             f"warning: one of the rotations of {group} relates it to itself by {best.least:.2f} only; the particles "
             "may not have that symmetry"
         )
+    if _margin(best) < _LEAST_MARGIN:
+        ctx.log(
+            f"warning: the axes of {group} explain little more of the map than axes laid anywhere "
+            f"({best.correlation:.2f} against {best.elsewhere:.2f}): they may be wrong; try another seed and compare"
+        )
     ctx.metric("symmetry_correlation_frac", best.correlation, "")
     return kept
+
+
+def _margin(axes: Axes) -> float:
+    """How far agreement with the group's copies goes from that of axes laid anywhere to that of identity."""
+    return (axes.correlation - axes.elsewhere) / max(1.0 - axes.elsewhere, 1e-6)
 
 
 def _advance(
