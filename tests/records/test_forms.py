@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,13 @@ def _read(path: Path) -> list[Event]:
 @pytest.mark.parametrize("cause", ["", "0123456789abcdef01234567", "no id of ours"])
 @pytest.mark.parametrize("facts", [{}, FACTS, {str(n): n for n in range(60)}])
 def test_what_is_said__is_read_back(tmp_path: Path, cause: str, facts: dict[str, events.Scalar]) -> None:
-    said = {"item_id": "a\udcffb", "kind": "Movie", "digest": DIGEST, "path": "/r/" + "x" * 400, "facts": facts}
+    said: dict[str, Any] = {
+        "item_id": "a\udcffb",
+        "kind": "Movie",
+        "digest": DIGEST,
+        "path": "/r/" + "x" * 400,
+        "facts": facts,
+    }
     made = [
         new(events.ItemAdmitted, "r", cause, **said),
         new(events.RunOpened, "another", folder="f" * 400, config_digest=""),
