@@ -43,7 +43,6 @@ NAMES = (
     "incarnations",
 )  # fmt: skip
 FORMER = ("landings", "admissions")  # of older versions
-
 _TASK = "INSERT INTO tasks VALUES(:stage_id, :item_id, :key, {}, (SELECT max(number) FROM incarnations))"
 _AGAIN = " ON CONFLICT DO UPDATE SET key=excluded.key, status=excluded.status, incarnation=excluded.incarnation"
 _FILE_AGAIN = " ON CONFLICT DO UPDATE SET status=excluded.status, reason=excluded.reason"

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from planted_bugs_landing import LANDING
 from planted_bugs_list import BUGS, Bug
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,7 +106,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--trust", action="store_true", help="do not run the tests on the whole tree first")
     options = parser.parse_args(words)
-    chosen = [bug for bug in BUGS if not options.only or bug.name in options.only]
+    chosen = [bug for bug in (*BUGS, *LANDING) if not options.only or bug.name in options.only]
     if options.list:
         sys.stdout.write("".join(f"{bug.name:<36} {bug.file}\n" for bug in chosen))
         return 0
