@@ -41,7 +41,7 @@ def test_a_plugin_that_fails_on_some_items__harms_those_alone(tmp_path: Path) ->
     lines = ["at = int(micrograph.micrograph_id[1:-4])"]
     lines += [f"if at == {at}: {statement}" for at, (statement, _) in enumerate(MISDEEDS)]
     n = len(MISDEEDS)
-    limits = {"ctf": "attempts = 1\ntimeout_s = 2.0\nmemory_MB = 300"}
+    limits = {"ctf": "attempts = 1\ntimeout_s = 5.0\nmemory_MB = 300"}
     body = {"ctf": "\n    ".join(lines)}
     world = World(tmp_path, executor="processes", body=body, extra=limits, n_micrographs=n + 5, workers=4)
     with world.open() as run:
@@ -56,7 +56,7 @@ def test_a_plugin_that_fails_on_some_items__harms_those_alone(tmp_path: Path) ->
     assert not wrong
     assert counts == {"ctf": {"done": 5, "given_up": n}, "pick": {"done": 5}}
     assert {task.attempts for task in said.values()} == {1}
-    assert longest < 2
+    assert longest < 5
 
 
 def test_what_a_plugin_prints__goes_to_its_log_from_python_and_from_c(tmp_path: Path) -> None:
