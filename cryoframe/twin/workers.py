@@ -28,6 +28,7 @@ from cryoframe.kernel import contract, discovery
 from cryoframe.kernel.context import StageContext
 from cryoframe.kernel.device import limit_threads
 from cryoframe.kernel.plugins import Plugins
+from cryoframe.records.folders import sync
 from cryoframe.twin.faults import Planned
 from cryoframe.twin.plan import generator
 
@@ -136,7 +137,7 @@ def make(bench: Bench, planned: Planned, movie_name: str) -> Made:
         raise ConfigError(f"no writer of movies writes kind '{bench.kind}'", expected=f"one of {writers}")
     if planned.kept_frac < 1.0:
         os.truncate(target, int(target.stat().st_size * planned.kept_frac))
-    _sync(target)
+    sync(target)
     product = work / "truth"
     product.mkdir()
     products.save(simulated.truth, product)
@@ -153,7 +154,7 @@ def make(bench: Bench, planned: Planned, movie_name: str) -> Made:
     )
     (product / DONE).write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
     for path in product.iterdir():
-        _sync(path)
+        sync(path)
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
         shutil.rmtree(final)
@@ -326,11 +327,3 @@ def _fresh(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
