@@ -13,7 +13,7 @@ from cryoframe.cli.output import json_flag, table
 
 Finding = tuple[str, str, str]
 #: Programs that the wrappers shipped with cryoframe run; none is needed.
-PROGRAMS = ("relion_refine_mpi", "relion_run_motioncorr")
+PROGRAMS = ("relion_refine", "relion_refine_mpi", "relion_run_motioncorr")
 LIBRARIES = (
     "numpy",
     "scipy",

@@ -105,7 +105,13 @@ class Admission:
         reading = Reading(stat.st_size, stat.st_mtime_ns, digest, header)
         return self.read([Arrival(place["path"], path, kind, facts, root, reading)])[0]
 
-    def read(self, arrivals: Sequence[Arrival], *, exists: Callable[[Path], bool] = Path.exists) -> list[Item]:
+    def read(
+        self,
+        arrivals: Sequence[Arrival],
+        *,
+        exists: Callable[[Path], bool] = Path.exists,
+        admitted: Callable[[Item], object] = lambda _: None,
+    ) -> list[Item]:
         """Admit files that were read elsewhere, all of them in one transaction; this touches the files no more.
 
         Parameters
@@ -114,9 +120,12 @@ class Admission:
             The files. Where two have the same content or name, the first is admitted before the other is judged.
         exists
             Tells whether a file is there; asked of files of the same content.
+        admitted
+            Called with each item as soon as the journal has it.
         """
         crash_point("admit.digested")
         items: list[Item] = []
+        n_told = 0
         made: list[Event] = []
         group: set[str] = set()
         for arrival in arrivals:
@@ -124,12 +133,16 @@ class Admission:
             if not group.isdisjoint((digest, name)):
                 self._bus.publish_many(made)
                 crash_point("admit.group")
-                made, group = [], set()
+                for item in items[n_told:]:
+                    admitted(item)
+                made, group, n_told = [], set(), len(items)
             items.append(self._judged(arrival, name, made, exists))
             crash_point("admit.judged")
             group |= {digest, name, items[-1].item_id}
         self._bus.publish_many(made)
         crash_point("admit.settled")
+        for item in items[n_told:]:
+            admitted(item)
         return items
 
     def _judged(self, arrival: Arrival, name: str, made: list[Event], exists: Callable[[Path], bool]) -> Item:

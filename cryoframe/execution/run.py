@@ -193,7 +193,7 @@ class Run:
 
     def admit_read(self, arrivals: Sequence[Arrival], *, exists: Exists) -> list[Item]:
         """Admit whole files that a process apart has read; see :meth:`Admission.read`."""
-        return [self._admitted(item) for item in self._door().read(arrivals, exists=exists)]
+        return self._door().read(arrivals, exists=exists, admitted=self._admitted)
 
     def retry(self, stage_id: str | None = None, item_id: str | None = None) -> int:
         """Queue what was given up once more (all, of a stage, of an item); returns how many tasks that are."""

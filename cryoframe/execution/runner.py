@@ -232,8 +232,8 @@ class Runner:
         job = self.store.job(due.node.id, due.key)
         if not said:
             self._saved(Committed(due.key, job["kind"], job["digest"], self.store.path(due.node.id, due.key)), job)
-            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key, "digest": job["digest"]}
-            self._say(events.StageSkipped, **where, reason="the store has it")
+            where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
+            self._say(events.StageSkipped, **where, digest=job["digest"], reason="the store has it")
         self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, job["digest"])
         self.ledger.note_started(due)
         self._consider_unit(due.item_id)
@@ -269,15 +269,17 @@ class Runner:
         self.breaker.begun(implementation(due.node))
         self.ledger.known[due.node.id, due.item_id] = replace(known, status="running")
         where = {"stage_id": due.node.id, "item_id": due.item_id, "key": due.key}
-        device = str(self.ledger.described[due.node.id]["device"])
-        self._say(events.StageStarted, **where, attempt=attempt, worker=scratch.name, device=device)
+        said = {"worker": scratch.name, "device": str(self.ledger.described[due.node.id]["device"])}
+        self._say(events.StageStarted, **where, attempt=attempt, **said)
 
     def _may_start(self, node: Node) -> bool:
-        """Whether its implementation may, and its device is free: a CUDA device is lent to one attempt at a time."""
-        if self.live and not self.breaker.allows(implementation(node)):
+        """Whether its implementation may, and what it needs is free: a CUDA device is lent to one attempt at a time."""
+        busy = (*self._running.values(), *self._claimed)
+        names = {(one.due.node.id, one.due.item_id) for one in busy}  # a smaller set's must not end after a larger's
+        if (node.id, SET) in names or (self.live and not self.breaker.allows(implementation(node))):
             return False
-        device, busy = self.ledger.described[node.id]["device"], (*self._running.values(), *self._claimed)
-        return device == "cpu" or device not in {running.said["device"] for running in busy}
+        device = self.ledger.described[node.id]["device"]
+        return device == "cpu" or device not in {one.said["device"] for one in busy}
 
     def _start(self, running: Running) -> None:
         try:
@@ -378,8 +380,7 @@ class Runner:
         counted, troubles = known.attempts + (kind != "environment"), self._troubles[name]
         limit = attempts.limit(kind, due.node.stage, live=self.live)
         if (troubles if kind == "environment" else counted) >= limit or outcome.error_class == "user":
-            reason = f"{kind}, after {troubles} attempts: {message}"
-            self._say(events.StageGivenUp, **where, reason=reason)
+            self._say(events.StageGivenUp, **where, reason=f"{kind}, after {troubles} attempts: {message}")
             self.ledger.known[name] = replace(known, status=GIVEN_UP, attempts=counted)
             self._troubles.pop(name)
             self._consider_unit(due.item_id)

@@ -216,11 +216,17 @@ class Daemon:
         start_s, up_to_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._wakeup.tend()
         self._guard.check()
+        fault: EnvironmentFault | None = None
         for root in self.roots:
             for changed, said in root.rescan_by_pages(start_s):
-                self._publish(said)
+                try:
+                    self._publish(said)
+                except EnvironmentFault as error:
+                    fault = error  # what was said is kept; the scanner tells of no file twice, so all is heard first
                 self._last_change_s = start_s if changed else self._last_change_s
                 self._next_look_s = 0.0 if said else self._next_look_s
+        if fault is not None:
+            raise fault
         self._tell_outages()
         self.check_arithmetic()
         self._watermarks.note(self.roots, up_to_utc, start_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import deque
@@ -49,6 +50,7 @@ class Entrance:
         self._intake = Intake(run.config.plugin_files, run.config.blocked)
         self._inside: deque[Inside] = deque()
         self._queue: deque[Entry] = deque()
+        self._read: frozenset[str] = frozenset()  # to be admitted next
         #: Whether time was up before the files were.
         self.is_pressed = False
 
@@ -78,10 +80,11 @@ class Entrance:
                 if not self._inside:
                     return decided
             arrivals, some = self._collect()
-            decided |= some
+            decided, self._read = decided or some, frozenset(arrival.name for arrival in arrivals)
             if not self._inside and time.monotonic() < until_s:
                 decided |= self._begin(ready)  # they are read while the others are admitted
             decided |= self._admit(arrivals)
+            self._read = frozenset()
             if not arrivals or time.monotonic() >= until_s:
                 self.is_pressed = bool(arrivals)
                 return decided
@@ -97,7 +100,7 @@ class Entrance:
 
     def _ready(self) -> list[Entry]:
         """Return the files that have stood still for long enough and are not being read."""
-        now_s, inside = time.monotonic(), {entry.path for entry, _, _ in self._inside}
+        now_s, inside = time.monotonic(), {entry.path for entry, _, _ in self._inside} | self._read
         found = []
         for entry in [] if self._root.offline else self._root.pending():
             if not entry.is_ripe and entry.n_looks >= 2 and entry.not_before_s <= now_s:
@@ -123,7 +126,7 @@ class Entrance:
                 said.append(self._root.announce(entry))
             begun.append((entry, facts, entry.look))
             n_bytes += entry.size
-            n_name_bytes += len(entry.path) + len(os.fspath(self._root.folder)) + 50
+            n_name_bytes += len(json.dumps(os.fspath(self._root.path(entry)))) + 50  # as it goes through the pipe
             if len(begun) >= GROUP or n_bytes >= _GROUP_BYTES or n_name_bytes >= _NAME_BYTES:
                 break
         self._publish(said)
@@ -167,7 +170,9 @@ class Entrance:
             except EnvironmentFault as error:
                 self._put_off(entry, error)
             except FileError as error:
-                said.append(self._root.reject(entry, type(error).__name__, str(error.what)))
+                entry.is_ripe = False
+                if entry.is_pending and entry.is_still(judged):  # else it is another file by now, and settles anew
+                    said.append(self._root.reject(entry, type(error).__name__, str(error.what)))
             self._inside.popleft()
             if not self._intake.paths:  # its process was lost, or it has read all there was
                 self._inside.clear()
@@ -181,18 +186,33 @@ class Entrance:
         try:
             self._run.admit_read(arrivals, exists=self._intake.exists)
         except EnvironmentFault as error:
-            for arrival in arrivals:
-                self._put_off(self._root.entries[arrival.name], error)
-            return False
-        folder = os.fspath(self._root.folder)
+            if len(arrivals) > 1:  # one whose twin is out of reach keeps nobody else out
+                for arrival in arrivals:
+                    self._follow(arrival) if self._is_in(arrival) else self._admit([arrival])
+                return True
+            if not self._is_in(arrivals[0]):
+                self._put_off(self._root.entries[arrivals[0].name], error)
+                return False
         for arrival in arrivals:
-            row, entry = self._run.state.file(folder, arrival.name), self._root.entries[arrival.name]
-            if row is None:
-                raise StoreError(f"{entry.path} was admitted and the journal does not know it")
-            entry.status, entry.reason = Entry.of(row).status, row.reason
-            entry.settle(row.size, row.mtime_ns)
-            self._root.decided(entry)
+            self._follow(arrival)
         return True
+
+    def _is_in(self, arrival: Arrival) -> bool:
+        """Whether the journal has the file as it was read."""
+        row, read = self._run.state.file(os.fspath(self._root.folder), arrival.name), arrival.reading
+        if row is None or row.status not in ("settled", "duplicate"):
+            return False
+        return (row.digest, row.size, row.mtime_ns) == (read.digest, read.size, read.mtime_ns)
+
+    def _follow(self, arrival: Arrival) -> None:
+        """Take over what the journal says of a file that was admitted."""
+        folder, entry = os.fspath(self._root.folder), self._root.entries[arrival.name]
+        row = self._run.state.file(folder, arrival.name)
+        if row is None:
+            raise StoreError(f"{entry.path} was admitted and the journal does not know it")
+        entry.status, entry.reason = Entry.of(row).status, row.reason
+        entry.settle(row.size, row.mtime_ns)
+        self._root.decided(entry)
 
     def _put_off(self, entry: Entry, error: EnvironmentFault) -> None:
         entry.reason = str(error.what)

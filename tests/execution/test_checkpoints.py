@@ -119,3 +119,37 @@ def test_session_that_is_opened_again__is_content_with_what_was_made_of_the_whol
         while runner.step():
             pass
         assert names(run).count("StageStarted") == before
+
+
+@pytest.mark.usefixtures("declared")
+def test_attempts_of_a_growing_set__are_never_two_at_once(tmp_path: Path) -> None:
+    world = World(
+        tmp_path, stages=STAGES, n_micrographs=4, extra={"classes": "every = 2"}, workers=3, executor="processes"
+    )
+    world.body["classes"] = """busy = ctx.checkpoint_dir / "busy"
+    ctx.metric("overlap", float(busy.exists()))
+    busy.write_text("1")
+    time.sleep(2.0)
+    busy.unlink()"""
+    with world.open() as run:
+        runner = run.runner(live=True)
+
+        def admit(numbers: tuple[int, ...]) -> None:
+            for number in numbers:
+                run.admit_file(world.raw / f"m{number}.mrc", "Micrograph", root=world.raw)
+
+        admit((0, 1))
+        while ("classes", "set") not in runner.running():
+            runner.step(0.1)
+        admit((2, 3))
+        while runner.step(0.1):
+            pass
+        runner.live = False
+        runner.run_until_idle()
+        (task,) = run.state.tasks("classes")
+        told = [event for event in run.journal.replay() if type(event).__name__ == "MetricReported"]
+        overlaps = [event.value for event in told if event.name == "overlap"]  # type: ignore[attr-defined]
+        assert overlaps
+        assert not any(overlaps)
+        assert "StageFailed" not in names(run)
+        assert not run.store.job("classes", task.key).get("so_far")
