@@ -182,7 +182,7 @@ class Admission:
                 return twin
             item = dataclasses.replace(item, item_id=twin.item_id)  # renamed or moved: the same item from elsewhere
         elif namesake is not None and namesake.path != item.path and exists(Path(namesake.path)):
-            item = dataclasses.replace(item, item_id=f"{Path(place['root']).name}/{name}")
+            item = dataclasses.replace(item, item_id=self._free(name, item, Path(place["root"]), exists))
         else:
             item = dataclasses.replace(item, item_id=name)
             if namesake is not None:
@@ -190,6 +190,15 @@ class Admission:
                 made.append(self._bus.make(events.FileSuperseded, **place, **said))
         made.append(self._bus.make(events.ItemAdmitted, **_payload(item)))
         return item
+
+    def _free(self, name: str, item: Item, root: Path, exists: Callable[[Path], bool]) -> str:
+        """Return a name that no other file has: with as many folders above the root as that takes."""
+        for folder in (root, *root.parents):
+            name = f"{folder.name}/{name}"
+            other = self._state.item(name)
+            if other is None or other.path == item.path or not exists(Path(other.path)):
+                return name
+        return f"{name} {item.digest[:8]}"  # the root of the file system has no name to add
 
     def _probe(self, path: Path, kind: str) -> dict[str, Scalar]:
         """Read the header in a process apart: a damaged file may take its reader down, not the run.
