@@ -144,9 +144,11 @@ class Journal:
                 if int(str(seq)) < 0:
                     found.learn(int(str(seq)), str(kept[-1]))
                 else:
-                    events.append(found.decoded(*kept))
+                    with contextlib.suppress(Corrupt):  # one that cannot be read does not take those after it along
+                        events.append(found.decoded(*kept))
             for name, text in salvage(damaged, "SELECT name, text FROM events ORDER BY seq"):  # written in full
-                events.append(from_json(str(name), str(text)))
+                with contextlib.suppress(Corrupt):
+                    events.append(from_json(str(name), str(text)))
         self.append(events)
         return len(events)
 
@@ -213,6 +215,10 @@ class Journal:
             else:  # One caller's events are at fault; the others must not suffer for it.
                 for entry in group:
                     self._write_alone(entry)
+        except BaseException:  # Ctrl-C: nobody may take what was not written for written
+            for entry in group:
+                entry.error = EnvironmentFault("the log was interrupted while it was written")
+            raise
         finally:
             for entry in group:
                 entry.done.set()

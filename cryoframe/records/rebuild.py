@@ -87,7 +87,7 @@ def _adopt(store: Store, state: State, bus: Bus) -> int:
             if (said := payload(job, place)) is not None:
                 made.append(bus.make(ProductDescribed, **said))
         task = state.task(stage_id, item_id)
-        if task is None or (task.key == key and task.status != "done"):
+        if not job.get("so_far") and (task is None or (task.key == key and task.status != "done")):
             where = {"stage_id": stage_id, "item_id": item_id, "key": key, "digest": digest}
             made.append(bus.make(StageSkipped, **where, reason="found in the store when the state was rebuilt"))
     bus.publish_many(made)

@@ -308,3 +308,32 @@ def test_a_journal_of_version_1__is_carried_over_with_a_copy_kept_and_can_be_loo
     assert state.State(database).alarms() == []
     database.close()
     assert Database.open(path.with_suffix(".v1.sqlite")).read("PRAGMA user_version") == [(1,)]
+
+
+def test_an_interruption_while_others_wait__acknowledges_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, write, told = Journal(Database.open(path)), Database._write, []
+
+    def interrupted(self: Database, sql: str, values: object = ()) -> None:
+        write(self, sql, values)  # type: ignore[arg-type]
+        if sql.startswith("INSERT"):
+            raise KeyboardInterrupt
+
+    def append(number: int) -> None:
+        try:
+            journal.append([queued(number)])
+            told.append("acknowledged")
+        except BaseException as error:
+            told.append(type(error).__name__)
+
+    monkeypatch.setattr(Database, "_write", interrupted)
+    journal._writing.acquire()
+    threads = [threading.Thread(target=append, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    journal._writing.release()
+    for thread in threads:
+        thread.join()
+    assert "acknowledged" not in told
+    assert "KeyboardInterrupt" in told
+    assert list(journal.replay()) == []

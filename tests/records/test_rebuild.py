@@ -95,3 +95,28 @@ def test_a_database_of_a_newer_version__is_left_alone(run_folder: Path) -> None:
     with pytest.raises(StoreError, match="version 99"):
         rebuild(run_folder)
     assert [path.name for path in run_folder.glob("damaged-*")] == []
+
+
+def test_one_event_that_cannot_be_read__takes_no_other_along(run_folder: Path) -> None:
+    database = Database.open(run_folder / "state.sqlite")
+    n_events = database.read("SELECT count(*) FROM events WHERE seq > 0")[0][0]
+    with database.transaction() as write:
+        write("UPDATE events SET content = substr(content, 1, 3) || '\"' || substr(content, 5) WHERE seq = 10")
+    database.close()
+    assert rebuild(run_folder).n_events == int(str(n_events)) - 1
+
+
+def test_what_was_made_of_a_smaller_set__is_not_taken_for_the_task_of_the_whole(tmp_path: Path) -> None:
+    Database.open(tmp_path / "state.sqlite").close()
+    store = Store(tmp_path)
+    for key, so_far in (("0" * 40, True), ("f" * 40, False)):
+        scratch = store.scratch("classes", key, 1)
+        (scratch / "product").mkdir()
+        products.save(CtfFit("set", 2.0, 1.0, 0.0), scratch / "product")
+        store.commit(scratch, "classes", "set", key, job={"so_far": so_far})
+    rebuild(tmp_path)
+    database = Database.open(tmp_path / "state.sqlite")
+    task = State(database).task("classes", "set")
+    database.close()
+    assert task is not None
+    assert task.key == "f" * 40
