@@ -103,7 +103,9 @@ class Entrance:
         now_s, inside = time.monotonic(), {entry.path for entry, _, _ in self._inside} | self._read
         found = []
         for entry in [] if self._root.offline else self._root.pending():
-            if not entry.is_ripe and entry.n_looks >= 2 and entry.not_before_s <= now_s:
+            # What was seen of it since its last look differs: it has to be looked at first, and ripe files are not.
+            looked = entry.n_looks >= 2 and entry.look is not None and entry.is_still(entry.look)
+            if not entry.is_ripe and looked and entry.not_before_s <= now_s:
                 entry.is_ripe = self._doorstep.remaining_s(self._root, entry, now_s) <= 0
             if entry.is_ripe and entry.not_before_s <= now_s and entry.path not in inside:
                 found.append(entry)
@@ -167,12 +169,16 @@ class Entrance:
                 if entry.is_pending and entry.is_still(judged) and judged[:2] == (reading.size, reading.mtime_ns):
                     path, root = self._root.path(entry), self._root
                     found.append(Arrival(entry.path, path, root.kind, facts, root.folder, reading))
+                else:
+                    entry.n_looks = 0
             except EnvironmentFault as error:
                 self._put_off(entry, error)
             except FileError as error:
                 entry.is_ripe = False
-                if entry.is_pending and entry.is_still(judged):  # else it is another file by now, and settles anew
+                if entry.is_pending and entry.is_still(judged):
                     said.append(self._root.reject(entry, type(error).__name__, str(error.what)))
+                else:  # it is another file by now, and settles anew
+                    entry.n_looks = 0
             self._inside.popleft()
             if not self._intake.paths:  # its process was lost, or it has read all there was
                 self._inside.clear()
