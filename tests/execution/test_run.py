@@ -390,16 +390,3 @@ def test_a_file_out_of_reach__is_waited_for(tmp_path: Path) -> None:
         while runner.step():
             pass
         assert run.state.task_counts() == {"ctf": {"done": 1}, "pick": {"done": 1}}
-
-
-def test_files_of_one_name_in_folders_of_one_name__are_items_of_their_own(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    with world.open() as run:
-        ids = []
-        for number, place in enumerate("abcd"):
-            root = tmp_path / place / "raw"
-            root.mkdir(parents=True)
-            (root / "x.mrc").write_bytes(world.micrograph(f"of_{place}.mrc", seed=number).read_bytes())
-            ids.append(run.admit_file(root / "x.mrc", "Micrograph", root=root).item_id)
-        assert ids == ["x.mrc", "raw/x.mrc", "c/raw/x.mrc", "d/raw/x.mrc"]
-        assert len(run.state.items()) == 4
