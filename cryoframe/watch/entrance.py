@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 
 from cryoframe.errors import EnvironmentFault, FileError, StoreError
 from cryoframe.execution.admit import Arrival
@@ -189,16 +190,25 @@ class Entrance:
         """Admit files in one transaction; the journal has them, and the entries follow the journal."""
         if not arrivals:
             return False
+        lost: list[Path] = []
+
+        def exists(path: Path) -> bool:
+            lost.append(path)
+            there = self._intake.exists(path)
+            lost.pop()
+            return there
+
         try:
-            self._run.admit_read(arrivals, exists=self._intake.exists)
+            self._run.admit_read(arrivals, exists=exists)
         except EnvironmentFault as error:
-            if len(arrivals) > 1:  # one whose twin is out of reach keeps nobody else out
-                for arrival in arrivals:
-                    self._follow(arrival) if self._is_in(arrival) else self._admit([arrival])
-                return True
-            if not self._is_in(arrivals[0]):
-                self._put_off(self._root.entries[arrivals[0].name], error)
-                return False
+            for arrival in arrivals:
+                if self._is_in(arrival):
+                    self._follow(arrival)
+                elif lost and len(arrivals) > 1:  # one whose twin is out of reach keeps nobody else out
+                    self._admit([arrival])
+                else:
+                    self._put_off(self._root.entries[arrival.name], error)
+            return bool(lost)
         for arrival in arrivals:
             self._follow(arrival)
         return True
