@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -56,8 +56,9 @@ class Changes:
 
 #: So many changes are told at a time.
 PAGE = 2000
-#: Each file is asked for its size again after so many times what that took; always, where it took no time to speak of.
-FULL_EVERY, CHEAP_S = 10.0, 0.05
+#: Each file is asked for its size again after so many times what that took; always, where it took no time to speak of
+#: or the files are few.
+FULL_EVERY, CHEAP_S, FEW = 10.0, 0.05, 1000
 
 
 class Scanner:
@@ -111,10 +112,10 @@ class Scanner:
 
 # -- in the helper -----------------------------------------------------------------------------------------------
 class Tree:
-    """The answering side."""
+    """The answering side; `clock` tells seconds that only go forwards."""
 
-    def __init__(self, root: str) -> None:
-        self._root = root
+    def __init__(self, root: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._root, self._clock = root, clock
         #: Of each folder, what is in it.
         self._known: dict[str, dict[str, Seen]] = {}
         self._device: int | None = None
@@ -135,15 +136,15 @@ class Tree:
 
     def _scan(self) -> None:
         device = os.stat(self._root).st_dev  # noqa: PTH116 - names that are not text stay text with surrogates
-        start_s, unreadable = time.monotonic(), list[str]()
+        start_s, unreadable = self._clock(), list[str]()
         full = start_s >= self._full_at_s
         found = dict(self._walk(unreadable, full=full))
         if not any(found.values()) and any(self._known.values()) and device != self._device:
             raise OSError(0, "it is empty and on another file system: its share seems to be unmounted")
         for folder in unreadable:  # what cannot be listed now is not gone
             found |= {name: its for name, its in self._known.items() if f"{name}/".startswith(f"{folder}/")}
-        took_s = time.monotonic() - start_s
-        if full and took_s > CHEAP_S:
+        took_s = self._clock() - start_s
+        if full and took_s > CHEAP_S and sum(map(len, found.values())) > FEW:
             self._full_at_s = start_s + FULL_EVERY * took_s
         known, self._known = self._known, found
         fresh, self._device = self._device is None, device

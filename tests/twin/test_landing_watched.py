@@ -40,10 +40,10 @@ POLL_S, SETTLE_S, LONG_S = 5.0, 20.0, 300.0
 
 
 class Here:
-    """The watch's scanner without its process."""
+    """The watch's scanner without its process, and by the session's clock: a scan takes no time of it."""
 
-    def __init__(self, root: Path) -> None:
-        self.tree = Tree(str(root))
+    def __init__(self, root: Path, clock: Callable[[], float]) -> None:
+        self.tree = Tree(str(root), clock=clock)
 
     def scan(self) -> Changes:
         said = self.tree.answer({"scan": True})
@@ -80,7 +80,8 @@ class Watch:
             settle_s=SETTLE_S, long_settle_s=LONG_S, poll_s=POLL_S, patterns=(pattern,),
             metadata=metadata, metadata_timeout_s=120.0,
         )  # type: ignore[arg-type]  # fmt: skip
-        self.root = Root(folder, "Movie", config, [], scanner=Here(folder))  # type: ignore[arg-type]
+        here = Here(folder, lambda: self.next_s)
+        self.root = Root(folder, "Movie", config, [], scanner=here)  # type: ignore[arg-type]
         self.door = Doorstep(config, n_frames, Readers())
         self.taken: list[tuple[float, str, bytes, dict[str, Any]]] = []
         self.next_s = 0.0
