@@ -255,7 +255,7 @@ class ParticleStack:
         Raises
         ------
         InvalidInput
-            Too few particles, boxes that do not fit, no CTF, mixed pixels.
+            Too few particles, boxes that do not fit, no CTF or one that is not finite, no pixel size or mixed ones.
         """
         m, shape = len(self.particles), self.images.shape
         if m < fewest:
@@ -275,13 +275,46 @@ class ParticleStack:
                 remedy="Run estimate_ctf, or bring a STAR file with defocus; set ignore_ctf, where a stage has it, "
                 "for images without CTF effects.",
             )
-        if "pixel_size_A" in self.particles.names:
-            sizes = self.particles.floats("pixel_size_A")
-            if sizes.max() - sizes.min() > 1e-3 * self.pixel_size_A:
+        self._require_pixel()
+        if ctf:
+            self._require_finite_ctf()
+
+    def _require_pixel(self) -> None:
+        import numpy as np
+
+        if not (np.isfinite(self.pixel_size_A) and self.pixel_size_A > 0.0):
+            raise InvalidInput(
+                f"pixels of {self.pixel_size_A} Å",
+                expected="a finite size above 0",
+                remedy="State the pixel size of the boxes where the file does not, or a wrong one.",
+            )
+        if "pixel_size_A" not in self.particles.names:
+            return
+        sizes = self.particles.floats("pixel_size_A")
+        least, largest = float(sizes.min()), float(sizes.max())
+        if not largest - least <= 1e-3 * self.pixel_size_A:
+            raise InvalidInput(
+                f"pixels from {least:.4f} to {largest:.4f} Å in one stack",
+                expected="one pixel size",
+                remedy="Extract all particles with the same pixel and box.",
+            )
+        if not abs(largest / self.pixel_size_A - 1.0) <= 1e-3:
+            raise InvalidInput(
+                f"particles with pixels of {largest:.4f} Å in a stack of {self.pixel_size_A:.4f} Å",
+                expected="one pixel size",
+                remedy="Read stack and table from the files they were written to together.",
+            )
+
+    def _require_finite_ctf(self) -> None:
+        import numpy as np
+
+        for name in self.particles.schema.group("ctf").names:
+            bad = np.flatnonzero(~np.isfinite(self.particles.floats(name)))
+            if len(bad):
                 raise InvalidInput(
-                    f"pixels from {sizes.min():.4f} to {sizes.max():.4f} Å in one stack",
-                    expected="one pixel size",
-                    remedy="Extract all particles with the same pixel and box.",
+                    f"{len(bad)} of {len(self.particles)} particles have no finite {name}, the first in row {bad[0]}",
+                    expected="a finite CTF for each particle",
+                    remedy="Fit their micrographs anew with estimate_ctf, or leave these particles out.",
                 )
 
     def require_like(self, reference: Volume) -> None:

@@ -343,15 +343,18 @@ class FscTable(Table):
         return cls.from_columns(rows | {"n_voxels": np.rint(np.asarray(n_samples) / 2).astype(np.int64)})
 
     def resolution_A(self, threshold: float = 0.143, *, curve: str = "fsc_unmasked") -> float:
-        """Spacing at which the curve first falls below `threshold`, linearly interpolated; Nyquist if it never does."""
+        """Spacing where the curve first falls below `threshold`, linear between shells; Nyquist if it never does.
+
+        A shell without a value is below; a curve without any raises SchemaError.
+        """
         import numpy as np
 
         frequency, fsc = self.floats("frequency_1_A"), self.floats(curve)
-        below = np.flatnonzero((fsc < threshold) & (frequency > 0))
-        if not len(below):
-            return float(1.0 / frequency[-1])
-        at = int(below[0])
-        if at == 0 or frequency[at - 1] <= 0:
+        if not np.isfinite(fsc).any():
+            raise SchemaError(f"this table holds no values of {curve}", expected="a curve that was computed")
+        below = np.flatnonzero(~(fsc >= threshold) & (frequency > 0))
+        at = int(below[0]) if len(below) else -1
+        if at <= 0 or frequency[at - 1] <= 0 or not np.isfinite(fsc[at]):
             return float(1.0 / frequency[at])
         step = (fsc[at - 1] - threshold) / (fsc[at - 1] - fsc[at])
         return float(1.0 / (frequency[at - 1] + step * (frequency[at] - frequency[at - 1])))

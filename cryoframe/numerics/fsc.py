@@ -14,6 +14,9 @@ from cryoframe.numerics.radial import radial_sum, shell_counts, shell_index
 
 How = Literal["crossing", "never below", "always below"]
 
+# Shells in which a mask makes noise correlate to 1 but for this tell nothing.
+_BLIND = 1e-3
+
 
 class FscCurve(NamedTuple):
     """A correlation curve: `(s,)` each. `n_voxels` counts samples of the full transform, Hermitian pairs as two."""
@@ -187,14 +190,20 @@ def corrected_fsc(masked: npt.ArrayLike, randomised: npt.ArrayLike, *, beyond_sh
     guard
         The masked curve is kept up to ``beyond_shell + guard``, since the mask smears the step over a few shells.
 
+    Returns
+    -------
+    `(s,)`, -1 to 1; 0 where the mask makes anything correlate fully, so that nothing can be told.
+
     References
     ----------
     Chen et al., Ultramicroscopy 135, 24 (2013), doi 10.1016/j.ultramic.2013.06.004.
     """
     total, noise = np.asarray(masked, dtype=np.float64), np.asarray(randomised, dtype=np.float64)
     true = total.copy()
-    correct = (np.arange(total.size) >= beyond_shell + guard) & (noise < 1.0)
-    true[correct] = (total[correct] - noise[correct]) / (1.0 - noise[correct])
+    corrected = np.arange(total.size) >= beyond_shell + guard
+    telling = corrected & (noise < 1.0 - _BLIND)
+    true[corrected] = 0.0
+    true[telling] = np.clip((total[telling] - noise[telling]) / (1.0 - noise[telling]), -1.0, 1.0)
     return true
 
 

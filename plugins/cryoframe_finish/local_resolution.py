@@ -13,6 +13,7 @@ from cryoframe import HalfMaps, LocalResolution, Mask, StageContext, Volume, hoo
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import local_fsc
 from cryoframe.numerics.bounds import check_bounds
+from cryoframe_finish.admission import check_halves, provenance_of
 
 F32 = npt.NDArray[np.float32]
 
@@ -41,6 +42,12 @@ class Params:
             chance_frac=(1e-6, 0.5),
             coarsest_A=(1.0, 1000.0),
         )
+        if not self.window_radius_A + self.window_edge_A > 0.0:
+            raise InvalidInput(
+                "window_radius_A = 0 and window_edge_A = 0 were set",
+                expected="a window wider than 0 Å",
+                remedy="Correct window_radius_A or window_edge_A.",
+            )
 
 
 @hookimpl
@@ -53,12 +60,10 @@ def estimate_local_resolution(
     ----------
     Cardone, Heymann & Steven, J. Struct. Biol. 184, 226 (2013), doi:10.1016/j.jsb.2013.08.002.
     """
-    first, second = (np.asarray(half.data, dtype=np.float32) for half in (half_maps.first, half_maps.second))
-    _check(first, second, mask)
+    first, second, weight = check_halves(half_maps, mask)
     source, n = half_maps.first, int(first.shape[0])
     pixel = source.pixel_size_A
     window = _window(params, pixel)
-    weight = None if mask is None else np.asarray(mask.data, dtype=np.float32)
     total = 2 * int(0.5 * n / local_fsc.band_width(n, window)) + 2
     limit = local_fsc.local_limit(
         _reported(
@@ -78,18 +83,8 @@ def estimate_local_resolution(
         filtered *= weight
     ctx.report(total, total, _tell(resolution_A[inside], params, ctx))
     return LocalResolution(
-        resolution_A, pixel, Volume(filtered.astype(np.float32), pixel, source.symmetry, source.provenance)
+        resolution_A, pixel, Volume(filtered.astype(np.float32), pixel, source.symmetry, provenance_of(half_maps))
     )
-
-
-def _check(first: F32, second: F32, mask: Mask | None) -> None:
-    if first.shape != second.shape or (mask is not None and mask.data.shape != first.shape):
-        shape = "" if mask is None else f", mask of {mask.data.shape}"
-        raise InvalidInput(f"half-maps of {first.shape} and {second.shape} voxels{shape}", expected="one box")
-    if not (np.isfinite(first).all() and np.isfinite(second).all() and first.any() and second.any()):
-        raise InvalidInput("a half-map is empty or not finite", expected="two half-maps of the same molecule")
-    if mask is not None and not np.asarray(mask.data).max(initial=0.0) > 0.5:
-        raise InvalidInput("the mask is empty", expected="voxels above 0.5", remedy="Make it anew with make_mask.")
 
 
 def _window(params: Params, pixel_size_A: float) -> local_fsc.Window:

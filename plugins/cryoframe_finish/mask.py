@@ -12,8 +12,11 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics import masks
 from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.filters import filter_pass
+from cryoframe_finish.admission import check_box
 
 DEVICES = ("cpu",)
+#: The brightest thousandth of a map of protein stands out from the solvent more than the darkest.
+_INVERTED = 1.5
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,11 @@ def make_mask(volume: Volume, params: Params, ctx: StageContext) -> Mask:
             "the map is empty or not finite", expected="a map with density", remedy="Look at its source."
         )
     pixel = volume.pixel_size_A
+    check_box("map", data.shape, pixel)
     smooth = filter_pass(data, pixel_size_A=pixel, n_dims=3, low_pass_A=max(params.low_pass_A, 2.0 * pixel))
     threshold = params.threshold or automatic_threshold(smooth, params.level_frac)
     ctx.report(1, 2, f"threshold {threshold:.4g}")
+    _tell_contrast(smooth, ctx)
     mask = masks.map_mask(
         smooth,
         threshold,
@@ -65,8 +70,25 @@ def make_mask(volume: Volume, params: Params, ctx: StageContext) -> Mask:
             f"the mask reached the faces of the box and was let fall to 0 over its last {fade_px * pixel:.0f} Å: "
             "set a smaller extend_A or edge_A, a higher threshold, or extract larger boxes"
         )
+    if not mask.max() > 0.5:
+        raise InvalidInput(
+            f"nothing is left of the mask after growth by {params.extend_A:g} Å",
+            expected="voxels above 0.5",
+            remedy="Set a larger extend_A or a lower threshold.",
+        )
     ctx.metric("mask_volume_frac", float(mask.mean()))
     return Mask(mask, pixel)
+
+
+def _tell_contrast(smooth: npt.NDArray[np.float32], ctx: StageContext) -> None:
+    """Say so where the map's darkest voxels stand out more than its brightest: the mask would be one of the solvent."""
+    solvent = float(np.median(smooth))
+    dark, bright = (abs(float(np.quantile(smooth, share)) - solvent) for share in (0.001, 0.999))
+    if dark > _INVERTED * bright:
+        ctx.log(
+            f"ALARM: the darkest voxels of the map are {dark / max(bright, 1e-30):.1f} times as far from its median as "
+            "the brightest: its contrast may be inverted, and the mask one of the solvent; protein has to be bright"
+        )
 
 
 def automatic_threshold(smooth: npt.NDArray[np.float32], level_frac: float) -> float:

@@ -15,6 +15,7 @@ from cryoframe.numerics import fourier, fsc, radial
 from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.filters import b_factor, low_pass
 from cryoframe.numerics.grids import frequencies_1_A
+from cryoframe_finish.admission import check_halves, provenance_of
 
 F32 = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
@@ -30,6 +31,13 @@ _FEWEST_SHELLS = 4
 _EXCESS_FRAC, _EXCESS_A2 = 0.1, 10.0
 #: A detector's response below this is not divided by: it would bring up nothing but noise.
 _LEAST_MTF = 0.05
+_LARGEST_MTF = 1.5
+#: What noise may correlate within the mask, about the resolution; chance alone brings some 0.05 in small boxes.
+_TIGHT_FSC = 0.2
+#: Agreement that ends within so many shells is that of two blobs.
+_FEWEST_RESOLVED = 3
+#: What the first shells of two halves of one molecule do not correlate to, unless the contrast of one is inverted.
+_OPPOSITE_FSC = -0.5
 
 
 @dataclass(frozen=True)
@@ -67,55 +75,80 @@ def postprocess(half_maps: HalfMaps, mask: Mask, params: Params, ctx: StageConte
     Phase randomisation: Chen et al., Ultramicroscopy 135, 24 (2013). Sharpening: Rosenthal & Henderson, J. Mol. Biol.
     333, 721 (2003).
     """
-    first, second = (np.asarray(half.data, dtype=np.float32) for half in (half_maps.first, half_maps.second))
-    if first.shape != second.shape or mask.data.shape != first.shape:
-        raise InvalidInput(
-            f"half-maps of {first.shape} and {second.shape} voxels, mask of {mask.data.shape}", expected="one box"
-        )
-    if not (np.isfinite(first).all() and np.isfinite(second).all() and first.any() and second.any()):
-        raise InvalidInput("a half-map is empty or not finite", expected="two half-maps of the same molecule")
+    first, second, weight = check_halves(half_maps, mask)
+    assert weight is not None
     pixel = half_maps.first.pixel_size_A
     response = detector_response(params, len(first), pixel)
-    table = fsc_table(
-        first, second, np.asarray(mask.data, dtype=np.float32), pixel_size_A=pixel, params=params, ctx=ctx
-    )
+    table, chance = fsc_table(first, second, weight, pixel_size_A=pixel, params=params, ctx=ctx)
     ctx.report(1, 2, "FSC")
     resolution_A = table.resolution_A(0.143, curve="fsc_corrected")
+    _tell(table, chance, resolution_A, ctx)
     average = 0.5 * (first + second)
     # The detector dims both halves alike: their correlation does not know of it, the fall-off of the map does.
     weights = fsc.fsc_weights(np.nan_to_num(table.floats("fsc_corrected"))) / response
-    automatic = -automatic_b_factor(
-        average * mask.data, weights, resolution_A, pixel_size_A=pixel, params=params, ctx=ctx
-    )
-    applied = params.b_factor_A2 or automatic
+    automatic = -automatic_b_factor(average * weight, weights, resolution_A, pixel_size_A=pixel, params=params, ctx=ctx)
+    applied = (params.b_factor_A2 or automatic) + 0.0
     sharpened = _filtered(average, weights, applied, resolution_A=resolution_A, pixel_size_A=pixel)
     if params.apply_mask:
-        sharpened = sharpened * mask.data
+        sharpened = sharpened * weight
     ctx.report(2, 2, f"{resolution_A:.2f} Å, B {applied:.0f} Å²")
     ctx.metric("resolution_A", resolution_A, "Å")
     ctx.metric("b_factor_A2", applied, "Å²")
     source = half_maps.first
-    volume = Volume(sharpened.astype(np.float32), pixel, source.symmetry, source.provenance)
+    volume = Volume(sharpened.astype(np.float32), pixel, source.symmetry, provenance_of(half_maps))
     return SharpenedMap(volume, float(applied), table)
 
 
 def fsc_table(
     first: F32, second: F32, mask: F32, *, pixel_size_A: float, params: Params, ctx: StageContext
-) -> FscTable:
-    """FSC without mask, with it, and with the mask's own correlation taken off."""
+) -> tuple[FscTable, Reals]:
+    """FSC without mask, with it, and with the mask's own correlation taken off; and that of the mask alone."""
     bare = fsc.fsc_curve(first, second, pixel_size_A=pixel_size_A)
     masked = fsc.fsc_curve(first, second, pixel_size_A=pixel_size_A, mask=mask)
     below = np.flatnonzero(bare.fsc[1:] < params.randomise_below_fsc)
-    corrected = masked.fsc
+    corrected, by_mask = masked.fsc, np.zeros(len(masked.fsc))
     if len(below):
         shell = int(below[0]) + 1
         rng = ctx.rng
         noise = [fsc.phase_randomised(half, beyond_shell=shell, rng=rng) for half in (first, second)]
         chance = fsc.fsc_curve(noise[0], noise[1], pixel_size_A=pixel_size_A, mask=mask)
         corrected = fsc.corrected_fsc(masked.fsc, chance.fsc, beyond_shell=shell)
-    return FscTable.of_shells(
+        by_mask[shell:] = chance.fsc[shell:]
+    table = FscTable.of_shells(
         bare.frequency_1_A, bare.n_voxels, fsc_unmasked=bare.fsc, fsc_masked=masked.fsc, fsc_corrected=corrected
     )
+    return table, by_mask
+
+
+def _tell(table: FscTable, chance: Reals, resolution_A: float, ctx: StageContext) -> None:
+    """Say what the curve is not to be believed for: a mask that makes noise agree, no agreement, no end of it.
+
+    References
+    ----------
+    Randomised phases that still correlate at the resolution tell of too tight a mask: Chen et al., Ultramicroscopy
+    135, 24 (2013), doi:10.1016/j.ultramic.2013.06.004.
+    """
+    frequency, corrected = table.floats("frequency_1_A"), table.floats("fsc_corrected")
+    at = int(np.argmin(np.abs(frequency - 1.0 / resolution_A)))
+    by_mask = float(np.mean(chance[max(at - 1, 1) : at + 2]))
+    ctx.metric("mask_correlation_frac", by_mask)
+    if by_mask > _TIGHT_FSC:
+        ctx.log(
+            f"ALARM: within this mask noise alone correlates to {by_mask:.2f} at {resolution_A:.1f} Å: it is too tight "
+            "or too sharp and the resolution is not to be relied on; make it with larger extend_A and edge_A"
+        )
+    if float(table.floats("fsc_unmasked")[1 : 2 + _FEWEST_RESOLVED].mean()) < _OPPOSITE_FSC:
+        ctx.log("ALARM: the half-maps are each other's negative: change the sign of the one that shows protein dark")
+    elif at <= _FEWEST_RESOLVED:
+        ctx.log(
+            f"ALARM: the half-maps agree to {resolution_A:.0f} Å only, which is the size of the box and no structure: "
+            "look at the refinement before going on"
+        )
+    if not (corrected[1:] < 0.143).any():
+        ctx.log(
+            f"the FSC does not fall below 0.143 before {resolution_A:.2f} Å, the finest the pixels hold: extract with "
+            "smaller pixels; at far finer than expected, make sure that the half-sets share no particle"
+        )
 
 
 def detector_response(params: Params, n: int, pixel_size_A: float) -> Reals:
@@ -128,6 +161,12 @@ def detector_response(params: Params, n: int, pixel_size_A: float) -> Reals:
     if block is None:
         raise InvalidInput(f"{params.mtf_path.name} holds no MTF", expected=f"a STAR loop of {names[0]} and {names[1]}")
     frequency, response = (block.floats(name) for name in names)
+    if response.max(initial=0.0) > _LARGEST_MTF:
+        raise InvalidInput(
+            f"the MTF in {params.mtf_path.name} reaches {response.max():g}",
+            expected="a share, 1 at zero frequency",
+            remedy="Divide its values by the first one if they are in per cent.",
+        )
     if len(frequency) < 2 or not (np.diff(frequency) > 0.0).all() or not response[0] > 0.0:
         raise InvalidInput(
             f"the MTF in {params.mtf_path.name} is no curve",
@@ -160,7 +199,7 @@ def automatic_b_factor(
     applied = min(max(fitted, 0.0), params.unsure_b_factor_A2)
     ctx.log(
         f"a Guinier fit from {params.guinier_low_A:g} Å needs {needed_A:.1f} Å or better and the map reaches "
-        f"{resolution_A:.1f} Å: the fitted {-fitted:.0f} Å² is not trusted, {-applied:.0f} Å² is applied; "
+        f"{resolution_A:.1f} Å: the fitted {0.0 - fitted:.0f} Å² is not trusted, {0.0 - applied:.0f} Å² is applied; "
         "set b_factor_A2 to sharpen otherwise"
     )
     return applied

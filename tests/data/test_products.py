@@ -77,6 +77,17 @@ def _boxed(m: int = 12, pixels_A: object = 1.0, **ctf: object) -> ParticleStack:
     return ParticleStack(np.zeros((m, 4, 4), np.float32), ParticleTable.from_columns(columns), 1.0)
 
 
+def _without_number(name: str) -> ParticleStack:
+    stack = _boxed()
+    values = np.zeros(12, np.float32)
+    values[3] = np.nan
+    return dataclasses.replace(stack, particles=stack.particles.with_columns({name: values}))
+
+
+def test_images_free_of_ctf_effects__need_no_finite_defocus() -> None:
+    _without_number("defocus_u_A").require("classify", ctf=False)
+
+
 def test_a_stack_that_can_be_averaged__is_let_pass() -> None:
     _boxed().require("classify")
     _boxed(without_ctf=True).require("classify", ctf=False)
@@ -91,8 +102,29 @@ def test_a_stack_that_can_be_averaged__is_let_pass() -> None:
         (dataclasses.replace(_boxed(), images=np.zeros((11, 4, 4), np.float32)), "for 12 particles"),
         (_boxed(without_ctf=True), "the particles have no CTF"),
         (_boxed(pixels_A=[1.0] * 11 + [1.1]), "pixels from 1.0000 to 1.1000 Å in one stack"),
+        (_boxed(pixels_A=[1.0] * 11 + [np.nan]), "in one stack"),
+        (_boxed(pixels_A=1.1), "particles with pixels of 1.1000 Å in a stack of 1.0000 Å"),
+        (dataclasses.replace(_boxed(), pixel_size_A=0.0), "pixels of 0.0 Å"),
+        (dataclasses.replace(_boxed(), pixel_size_A=-1.0), "pixels of -1.0 Å"),
+        (dataclasses.replace(_boxed(), pixel_size_A=float("nan")), "pixels of nan Å"),
+        (_without_number("defocus_v_A"), "1 of 12 particles have no finite defocus_v_A, the first in row 3"),
+        (_without_number("phase_shift_deg"), "no finite phase_shift_deg"),
     ],
-    ids=["few", "none", "not_square", "count", "no_ctf", "mixed_pixels"],
+    ids=[
+        "few",
+        "none",
+        "not_square",
+        "count",
+        "no_ctf",
+        "mixed_pixels",
+        "pixel_of_one_unknown",
+        "other_pixel",
+        "pixel_zero",
+        "pixel_negative",
+        "pixel_nan",
+        "defocus_nan",
+        "phase_nan",
+    ],
 )
 def test_a_stack_no_average_can_come_from__is_refused(stack: ParticleStack, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
@@ -121,6 +153,18 @@ def test_shells_of_a_transform__count_mates_once_and_leave_no_curve_to_guess() -
     assert table.floats("fsc_unmasked").tolist() == [1.0, 0.5]
     assert np.isnan(table.floats("fsc_masked")).all()
     assert np.isnan(table.floats("fsc_corrected")).all()
+
+
+def test_a_curve_that_was_not_computed__has_no_resolution() -> None:
+    table = FscTable.of_shells([0.0, 0.1, 0.2], [1.0, 18.0, 60.0], fsc_unmasked=[1.0, 0.9, 0.8])
+    assert table.resolution_A() == pytest.approx(5.0)
+    with pytest.raises(SchemaError, match="no values of fsc_corrected"):
+        table.resolution_A(curve="fsc_corrected")
+
+
+def test_a_shell_without_a_value__ends_the_resolution() -> None:
+    table = FscTable.of_shells([0.0, 0.1, 0.2, 0.4], [1.0, 18.0, 60.0, 200.0], fsc_unmasked=[1.0, 0.9, np.nan, 0.9])
+    assert table.resolution_A() == pytest.approx(5.0)
 
 
 def test_a_micrograph__has_the_shape_of_its_image() -> None:
