@@ -51,12 +51,13 @@ class _Parser(argparse.ArgumentParser):
         given = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         if self.prog == "cryoframe" and given and given not in VERBS:
             message = f"no verb is called '{given}'{nearest(given, VERBS)}"
+        asked = f"{self.prog} {given}" if self.prog == "cryoframe" and given in VERBS else self.prog
         if "--json" in sys.argv:
             import json
 
-            what = {"class": "ConfigError", "kind": "user", "what": message, "remedy": f"{self.prog} --help"}
+            what = {"class": "ConfigError", "kind": "user", "what": message, "remedy": f"{asked} --help"}
             sys.stdout.write(json.dumps({"error": what}, ensure_ascii=False) + "\n")
-        self.exit(EXIT_USER, f"{self.prog}: {message}\n  remedy:   {self.prog} --help\n")
+        self.exit(EXIT_USER, f"{asked}: {message}\n  remedy:   {asked} --help\n")
 
 
 def entry() -> NoReturn:

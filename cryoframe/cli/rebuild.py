@@ -25,9 +25,12 @@ def run(options: argparse.Namespace) -> int:
     done = rebuild(folder)
     if options.json:
         aside = str(done.set_aside) if done.set_aside else ""
-        emit({"events": done.n_events, "adopted": done.n_adopted, "set_aside": aside})
+        unreadable = done.n_unreadable
+        emit({"events": done.n_events, "adopted": done.n_adopted, "unreadable": unreadable, "set_aside": aside})
         return 0
     say(f"{done.n_events} events folded, {done.n_adopted} products adopted from the store")
+    if done.n_unreadable:
+        say(f"{done.n_unreadable} events could not be read and are left out; the log says which")
     if done.set_aside:
         say(f"the damaged database is kept as {done.set_aside}; files it knew are admitted again by the next run")
     return 0

@@ -88,7 +88,19 @@ def name_of(folder: Path) -> str:
 
 
 def remarks(folder: Path) -> list[str]:
-    """Return what was assumed when work was begun last."""
+    """Return what was assumed when work was begun last, and what of the log could not be read."""
+    return [*_assumed(folder), *_unreadable(folder)]
+
+
+def _unreadable(folder: Path) -> list[str]:
+    event = _last(folder, "EventUnreadable")
+    if event is None:
+        return []
+    number, named, kept_in = (getattr(event, name, "") for name in ("number", "named", "kept_in"))
+    return [f"event {number} of the log ({named or 'of no known kind'}) could not be read; it is kept in {kept_in}"]
+
+
+def _assumed(folder: Path) -> list[str]:
     event, opened = _last(folder, "OpticsAssumed"), _last(folder, "RunOpened")
     if event is None or (opened is not None and event.event_id < opened.event_id):
         return []

@@ -12,6 +12,7 @@ from typing import Any
 
 from cryoframe.cli import numbers
 from cryoframe.cli.output import complain, emit, json_flag, say
+from cryoframe.errors import ConfigError
 
 SCALE = 0.01
 
@@ -27,7 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hours", type=numbers.not_negative, help="length of LT10 (default 2); adds it to the tests")
     parser.add_argument("--seed", type=int, default=1, help="of what is left to chance")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="where to work (default: a temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where to work, made if need be (default: a temporary folder)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures here")
     json_flag(parser)
 
@@ -58,6 +61,11 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _folder(parent: Path | None) -> Iterator[Path]:
+    if parent is not None:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--folder {parent} cannot be made ({error.strerror})", expected="a folder") from error
     with tempfile.TemporaryDirectory(prefix="cryoframe-soak-", dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
 

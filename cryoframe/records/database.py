@@ -112,7 +112,7 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (apsw.CorruptError, apsw.NotADBError) as error:
+        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:  # a flipped byte in a text
             raise _damaged(self.path, str(error)) from error
         except apsw.SQLError as error:
             if "no such table" not in str(error):

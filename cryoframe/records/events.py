@@ -351,7 +351,7 @@ def from_json(name: str, text: str) -> Event:
     """
     try:
         return from_content(name, json.loads(text), text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Corrupt(f"not a {name} event ({error})", expected="JSON with the event's fields") from error
 
 

@@ -18,7 +18,9 @@ from cryoframe.records.state import Cell, cell, text
 
 #: Fields of few values, which are part of the form.
 SHARED = frozenset({"run_id", "root", "stage_id", "kind", "device", "unit", "name", "hook"})
-_LONGEST, _MOST_KEYS, _MOST_FORMS = 300, 40, 5000
+_LONGEST, _MOST_KEYS = 300, 40
+#: So many forms share values; events beyond, of which thousands of names would each have a form, are written in full.
+MOST_FORMS = 2000
 TABLE = """
 CREATE TABLE IF NOT EXISTS events(
   seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id BLOB UNIQUE, form INT, cause BLOB, content TEXT);
@@ -26,15 +28,18 @@ CREATE VIEW IF NOT EXISTS log AS SELECT events.seq AS seq, lower(hex(events.even
   json_extract(forms.content, '$[0]') AS name, events.content AS content
   FROM events JOIN events AS forms ON forms.seq = events.form WHERE events.seq > 0;
 """
-INSERT = "INSERT INTO events(event_id, form, cause, content) VALUES(?, ?, ?, ?)"
+INSERT = "INSERT INTO events VALUES(?, ?, ?, ?, ?)"
 INSERT_FORM = "INSERT INTO events(seq, content) VALUES(?, ?)"
 _text = json.JSONEncoder(separators=(",", ":")).encode
 COLUMNS = "seq, event_id, form, cause, content"
 Written = tuple[str, Cell, Cell, str]
 
 
-def encoded(event: Event) -> Written:
-    """Return an event's form, id, cause and values, as they are kept."""
+def encoded(event: Event, *, shares: bool = True) -> Written:
+    """Return an event's form, id, cause and values, as they are kept; where it `shares` nothing, the class's form.
+
+    A class has few forms then, whatever its events say.
+    """
     said = json.loads(event.text) if isinstance(event, ForeignEvent) else vars(event)
     name = event.name if isinstance(event, ForeignEvent) else type(event).__name__
     shared: dict[str, Any] = {}
@@ -43,9 +48,9 @@ def encoded(event: Event) -> Written:
     for field, value in said.items():
         if field in ("event_id", "cause") or (field == "time_utc" and value == moment_utc(event.event_id)):
             continue
-        if field in SHARED and isinstance(value, str) and len(value) <= _LONGEST:
+        if shares and field in SHARED and isinstance(value, str) and len(value) <= _LONGEST:
             shared[field] = value
-        elif isinstance(value, Mapping) and 0 < len(value) <= _MOST_KEYS:
+        elif shares and isinstance(value, Mapping) and 0 < len(value) <= _MOST_KEYS:
             fields.append([field, *value])
             values.extend(value.values())
         else:
@@ -83,8 +88,15 @@ class Forms:
             self._read[number] = (str(name), dict(shared), list(fields))
         except (ValueError, TypeError) as error:
             raise Corrupt(f"form {number} of the log cannot be read ({error})", expected="[name, {…}, […]]") from error
-        if len(self._numbers) < _MOST_FORMS:
-            self._numbers[form] = number
+        self._numbers[form] = number
+
+    def knows(self, number: object) -> bool:
+        """Whether a form of that number was read or written."""
+        return isinstance(number, int) and number in self._read
+
+    def has_room_for(self, form: str) -> bool:
+        """Whether a form is there, or may be added."""
+        return form in self._numbers or len(self._numbers) < MOST_FORMS
 
     def number(self, form: str) -> tuple[int, bool]:
         """Return the number of a form, and whether it is to be written first; it counts once it is :meth:`learned`."""

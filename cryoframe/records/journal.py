@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryoframe.errors import Corrupt, EnvironmentFault, StoreError
 from cryoframe.records import forms, state
 from cryoframe.records.crash import crash_point
 from cryoframe.records.database import Database, Write, salvage
-from cryoframe.records.events import Event, StageProgress, from_json
-from cryoframe.records.forms import Forms
+from cryoframe.records.events import Clock, Event, StageProgress, from_json, new
+from cryoframe.records.folders import sync
+from cryoframe.records.forms import Forms, Written
+from cryoframe.records.session_events import EventUnreadable
 from cryoframe.records.state import Cell, Row
 
 #: 2 added alarms, holding and watermarks; 3 what products say of their items, times and remarks; 4 writes events by
@@ -23,13 +26,16 @@ from cryoframe.records.state import Cell, Row
 VERSION = 4
 MAX_GROUP = 2000
 _PAGE = 1000
+_FORMS = "SELECT seq, content FROM events WHERE seq<0"
+_IN_FULL = "SELECT seq, CAST(name AS BLOB), CAST(text AS BLOB) FROM events_in_full"
+_UNREADABLE = (Corrupt, ValueError, TypeError, AttributeError, RecursionError)
 
 
 class _Entry:
     """Events of one caller on their way to the disk."""
 
     def __init__(self, events: list[Event]) -> None:
-        self.rows = [(forms.encoded(event), state.fold(event)) for event in events]
+        self.rows = [(event, forms.encoded(event), state.fold(event)) for event in events]
         self.done = threading.Event()
         self.error: Exception | None = None
 
@@ -51,8 +57,7 @@ class Journal:
         self._make_tables()
         #: Whether it is of a version that wrote every event in full, and may only be looked into.
         self._in_full = _is_in_full(database)
-        written = [] if self._in_full else database.read("SELECT seq, content FROM events WHERE seq<0 ORDER BY seq")
-        self._forms = Forms({int(str(seq)): str(form) for seq, form in written})
+        self._forms = self._forms_there()
 
     def append(self, events: Sequence[Event]) -> None:
         """Keep events: all of them durable on return, or none.
@@ -84,6 +89,7 @@ class Journal:
         StoreError
             If there is no event `after`.
         """
+        self._renew()
         at = 0
         if after:
             kept = after if self._in_full else forms.id_cell(after)
@@ -103,6 +109,7 @@ class Journal:
 
     def last(self, name: str = "") -> Event | None:
         """Return the event kept last, of one class if its name is given."""
+        self._renew()
         table, values = "events", list[Cell]([name] if name else [])
         where = "name=?" if name else "1"
         if name and not self._in_full:
@@ -135,29 +142,49 @@ class Journal:
         crash_point("journal.rebuild_folded")
         return n_events
 
-    def take_over(self, damaged: Path) -> int:
-        """Append what can still be read of a damaged database's log; returns the number of events."""
-        events: list[Event] = []
-        found = Forms({})
-        with contextlib.suppress(Corrupt):
-            for seq, *kept in salvage(damaged, f"SELECT {forms.COLUMNS} FROM events ORDER BY seq"):
-                if int(str(seq)) < 0:
-                    found.learn(int(str(seq)), str(kept[-1]))
+    def take_over(self, damaged: Path) -> tuple[int, int]:
+        """Append what can still be read of a damaged database's log, and say of each event that cannot.
+
+        Returns how many could be read, and how many could not.
+        """
+        found, lost = list[Event](), list[_Lost]()
+        known = Forms({})
+        blob = "seq, event_id, form, cause, CAST(content AS BLOB)"  # a flipped byte may be no UTF-8
+        for seq, event_id, form, cause, content in salvage(damaged, f"SELECT {blob} FROM events ORDER BY seq"):
+            number = int(str(seq))
+            with _noted(lost, number, ""):
+                if number < 0:
+                    known.learn(number, _text(content))
                 else:
-                    with contextlib.suppress(Corrupt):  # one that cannot be read does not take those after it along
-                        events.append(found.decoded(*kept))
-            for name, text in salvage(damaged, "SELECT name, text FROM events ORDER BY seq"):  # written in full
-                with contextlib.suppress(Corrupt):
-                    events.append(from_json(str(name), str(text)))
-        self.append(events)
-        return len(events)
+                    found.append(known.decoded(event_id, form, cause, _text(content)))
+        in_full = "seq, CAST(name AS BLOB), CAST(text AS BLOB)"
+        for seq, name, text in salvage(damaged, f"SELECT {in_full} FROM events ORDER BY seq"):
+            with _noted(lost, int(str(seq)), name):
+                found.append(from_json(_text(name), _text(text)))
+        self.append(found)
+        for one in lost:
+            self.append([_unreadable(self.last(), one, damaged.name)])
+        return len(found), len(lost)
 
     @property
     def _columns(self) -> str:
         return "seq, name, text" if self._in_full else forms.COLUMNS
 
     def _event(self, row: Row) -> Event:
-        return from_json(str(row[1]), str(row[2])) if self._in_full else self._forms.decoded(*row[1:])
+        if self._in_full:
+            return from_json(str(row[1]), str(row[2]))
+        if self._database.read_only and not self._forms.knows(row[2]):
+            self._forms = self._forms_there()  # the writer has met events of a new form since
+        return self._forms.decoded(*row[1:])
+
+    def _forms_there(self) -> Forms:
+        written = [] if self._in_full else self._database.read(f"{_FORMS} ORDER BY seq")
+        return Forms({int(str(seq)): str(form) for seq, form in written})
+
+    def _renew(self) -> None:
+        """Look whether the writer has carried over what is only looked into here."""
+        if self._in_full and not _is_in_full(self._database):
+            self._in_full, self._forms = False, self._forms_there()
 
     def _make_tables(self) -> None:
         version = int(str(self._database.read("PRAGMA user_version")[0][0]))
@@ -169,38 +196,56 @@ class Journal:
             )
         if version == VERSION or (version and self._database.read_only):
             return
+        copy = self._database.path.with_suffix(f".v{version}.sqlite")
         if version:
-            self._database.backup(self._database.path.with_suffix(f".v{version}.sqlite"))
+            self._database.backup(copy)
+            sync(copy)  # before anything is changed: it is what there is to go back to
+            sync(copy.parent)
         with self._database.transaction() as write:
             if version and _is_in_full(self._database):
-                self._carry_over(write)
+                self._carry_over(write, copy.name)
             write(forms.TABLE + state.TABLES)
             write(f"PRAGMA user_version={VERSION}")
 
-    def _carry_over(self, write: Write) -> None:
-        """Write every event by its form; each keeps its number."""
+    def _carry_over(self, write: Write, copy: str) -> None:
+        """Write every event by its form; each keeps its number. One that cannot be read is said and stays in `copy`."""
         write("ALTER TABLE events RENAME TO events_in_full")
         write(forms.TABLE)
         self._in_full, self._forms, at = False, Forms({}), 0
+        last: Event | None = None
+        lost: list[_Lost] = []
         rows: list[Row] = [()]
         while rows:
-            rows = self._database.read(
-                "SELECT seq, name, text FROM events_in_full WHERE seq>? ORDER BY seq LIMIT ?", [at, _PAGE]
-            )
+            rows = self._database.read(f"{_IN_FULL} WHERE seq>? ORDER BY seq LIMIT ?", [at, _PAGE])
             for seq, name, text in rows:
                 at = int(str(seq))
-                form, *kept = forms.encoded(from_json(str(name), str(text)))
-                write("INSERT INTO events VALUES(?, ?, ?, ?, ?)", (at, kept[0], self._written(write, form), *kept[1:]))
+                with _noted(lost, at, name):
+                    event = from_json(_text(name), _text(text))
+                    self._insert_one(write, event, forms.encoded(event), at)
+                    last = event
         write("DROP TABLE events_in_full")
+        for one in lost:
+            event = _unreadable(last, one, copy)
+            self._insert_one(write, event, forms.encoded(event))
+            last = event
         self._refold(write)
 
-    def _written(self, write: Write, form: str) -> int:
-        """Return a form's number, writing it if need be."""
+    def _insert_one(self, write: Write, event: Event, kept: Written, seq: int | None = None) -> None:
+        number, event_id, cause, content = self._numbered(write, event, kept)
+        write(forms.INSERT, (seq, event_id, number, cause, content))
+
+    def _numbered(self, write: Write, event: Event, kept: Written) -> tuple[int, Cell, Cell, str]:
+        """Return an event as it is kept, with its form's number; the form is written if need be."""
+        if self._forms.has_room_for(kept[0]):
+            form, *rest = kept
+        else:
+            form, *rest = forms.encoded(event, shares=False)
         number, is_new = self._forms.number(form)
         if is_new:
             write(forms.INSERT_FORM, (number, form))
             self._forms.learned(number, form)
-        return number
+        event_id, cause, content = rest
+        return number, event_id, cause, str(content)
 
     def _write_group(self) -> None:
         group = self._take()
@@ -251,8 +296,8 @@ class Journal:
         crash_point("journal.committed")
 
     def _insert(self, write: Write, entry: _Entry) -> None:
-        for (form, event_id, cause, content), change in entry.rows:
-            write(forms.INSERT, (event_id, self._written(write, form), cause, content))
+        for event, kept, change in entry.rows:
+            self._insert_one(write, event, kept)
             crash_point("journal.inserted")
             if change is not None:
                 write(*change)
@@ -261,3 +306,32 @@ class Journal:
 
 def _is_in_full(database: Database) -> bool:
     return any(row[1] == "text" for row in database.read("PRAGMA table_info(events)"))
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """An event that could not be read."""
+
+    number: int
+    named: str
+    reason: str
+
+
+@contextlib.contextmanager
+def _noted(lost: list[_Lost], number: int, named: Cell) -> Iterator[None]:
+    """Note an event that cannot be read: it takes none of those after it along."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        name = named.decode("utf-8", "replace") if isinstance(named, bytes) else str(named or "")
+        lost.append(_Lost(number, name[:100], str(error)[:500]))
+
+
+def _text(kept: Cell) -> str:
+    return kept.decode() if isinstance(kept, bytes) else str(kept)
+
+
+def _unreadable(last: Event | None, lost: _Lost, kept_in: str) -> Event:
+    """Return the event that says so, to come after the `last` of the log."""
+    event_id, run_id = Clock(after=last.event_id if last else "").next_id(), last.run_id if last else ""
+    return new(EventUnreadable, run_id, event_id=event_id, **vars(lost), kept_in=kept_in)

@@ -21,11 +21,15 @@ DATABASE = "state.sqlite"
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What came of it: events in the log, products the log had lost, and where a damaged database was put."""
+    """What came of it: events in the log, products the log had lost, and where a damaged database was put.
+
+    `n_unreadable` counts the events that could not be read; they are where the database was put.
+    """
 
     n_events: int
     n_adopted: int
     set_aside: Path | None
+    n_unreadable: int = 0
 
 
 def rebuild(folder: Path) -> Rebuilt:
@@ -39,7 +43,7 @@ def rebuild(folder: Path) -> Rebuilt:
     StoreError
         If the database is on a network file system or of a newer version; then nothing was changed.
     """
-    path, aside = folder / DATABASE, None
+    path, aside, n_lost = folder / DATABASE, None, 0
     try:
         database = Database.open(path)
         journal = Journal(database)
@@ -48,10 +52,10 @@ def rebuild(folder: Path) -> Rebuilt:
         aside = _set_aside(path)
         database = Database.open(path)
         journal = Journal(database)
-        n_events = journal.take_over(aside)
+        n_events, n_lost = journal.take_over(aside)
     n_adopted = _adopt(Store(folder), State(database), Bus(journal, folder.resolve().name))
     database.close()
-    return Rebuilt(n_events, n_adopted, aside)
+    return Rebuilt(n_events, n_adopted, aside, n_lost)
 
 
 def _refold(database: Database, journal: Journal) -> int:

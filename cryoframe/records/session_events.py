@@ -92,6 +92,15 @@ class StageSwapped(Event):
     new: str
 
 
+class EventUnreadable(Event):
+    """An event of the log could not be read and was left out when the log was written anew; `kept_in` has it still."""
+
+    number: int
+    named: str
+    reason: str
+    kept_in: str
+
+
 class Reconciled(Event):
     """A rescan found every file of a root accounted for: the watermark. Said when something changed, else seldom.
 

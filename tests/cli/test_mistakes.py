@@ -293,3 +293,7 @@ def test_watch__ends_with_0_after_a_signal_whatever_was_given_up(
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
     assert "given up: ctf bad.mrc" in said
+
+
+def test_an_argument_too_many__is_said_of_the_verb(cli: Cli) -> None:
+    refused(cli("backup", "run.toml", "copy.sqlite"), "cryoframe backup: unrecognized", "cryoframe backup --help")

@@ -10,9 +10,12 @@ import pytest
 from cryoframe.errors import Corrupt, EnvironmentFault
 from cryoframe.records import events, forms
 from cryoframe.records.bus import Bus
-from cryoframe.records.database import Database
+from cryoframe.records.database import DamagedDatabase, Database
 from cryoframe.records.events import Event, ForeignEvent, new
 from cryoframe.records.journal import Journal
+from cryoframe.records.rebuild import rebuild
+from cryoframe.records.session_events import EventUnreadable
+from cryoframe.records.state import State
 from cryoframe.testing.soak import history
 
 DIGEST = "ab" * 20
@@ -90,6 +93,63 @@ def test_an_event_whose_form_is_lost__is_said_to_be_damaged(tmp_path: Path) -> N
     with pytest.raises(Corrupt, match="not an event"):
         list(Journal(database).replay())
     database.close()
+
+
+def test_metrics_of_thousands_of_names__have_no_more_forms_than_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "MOST_FORMS", 50)
+    database = Database.open(tmp_path / "state.sqlite")
+    bus, n_names = Bus(Journal(database), "r"), 300
+    where = {"stage_id": "s", "item_id": "i", "unit": "A"}
+    made = [
+        bus.make(events.MetricReported, **where, name=f"m{number}", value=float(number)) for number in range(n_names)
+    ]
+    bus.publish_many(made)
+    facts = {f"k{number}": number for number in range(5)}
+    admitted = bus.publish(events.ItemAdmitted, item_id="i", kind="Movie", digest="d", path="p", facts=facts)
+    n_forms = database.read("SELECT count(*) FROM events WHERE seq<0")[0][0]
+    assert n_forms == 50 + 2, "one more for each class"
+    assert len(State(database).metrics("s", "i")) == n_names
+    database.close()
+    assert _read(tmp_path / "state.sqlite") == [*made, admitted]
+    assert [said["name"] for name, said in history.events(tmp_path) if name == "MetricReported"] == [
+        event.name for event in made
+    ]
+
+
+def test_a_reader_beside_the_writer__reads_events_of_forms_that_came_after_it(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "state.sqlite")
+    bus = Bus(Journal(database), "r")
+    first = bus.publish(events.RunPaused, reason="before")
+    beside = Database.open(tmp_path / "state.sqlite", read_only=True)
+    reader = Journal(beside)
+    assert list(reader.replay()) == [first]
+    later = bus.publish(events.RunResumed)
+    assert reader.last() == later
+    assert list(reader.replay(after=first.event_id)) == [later]
+    beside.close()
+    database.close()
+
+
+def test_a_text_that_is_no_utf8__is_damage_that_rebuild_mends(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "state.sqlite")
+    journal = Journal(database)
+    bus = Bus(journal, "r")
+    for number in range(3):
+        bus.publish(events.RunPaused, reason=f"reason {number}")
+    with database.transaction() as write:
+        write("UPDATE events SET content=CAST(x'5b22ff225d' AS TEXT) WHERE seq=2")
+    with pytest.raises(DamagedDatabase, match="utf-8"):
+        list(journal.replay())
+    database.close()
+    done = rebuild(tmp_path)
+    assert (done.n_events, done.n_unreadable) == (2, 1)
+    assert done.set_aside is not None
+    first, last, said = _read(tmp_path / "state.sqlite")
+    assert [event.reason for event in (first, last)] == ["reason 0", "reason 2"]  # type: ignore[attr-defined]
+    assert isinstance(said, EventUnreadable)
+    assert (said.number, said.kept_in) == (2, done.set_aside.name)
 
 
 def test_a_file_that_lands_and_is_queued__takes_less_than_two_kilobytes(tmp_path: Path, figure: object) -> None:

@@ -210,8 +210,9 @@ def test_a_damaged_log__is_taken_over_as_far_as_it_can_be_read(path: Path, tmp_p
     with pytest.raises(StoreError, match="damaged"):
         Database.open(path)
     fresh = Journal(Database.open(tmp_path / "fresh.sqlite"))
-    n_events = fresh.take_over(path)
+    n_events, n_lost = fresh.take_over(path)
     assert 0 < n_events < 3000
+    assert n_lost == 0
     assert [event.item_id for event in fresh.replay()] == [f"{number:06d}" for number in range(n_events)]  # type: ignore[attr-defined]
 
 

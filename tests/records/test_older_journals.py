@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from cryoframe.errors import StoreError
+from cryoframe.records import events, folders, journal
+from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.journal import VERSION, Journal
+from cryoframe.records.session_events import EventUnreadable
 from cryoframe.records.state import State
 
 SAMPLES = sorted((Path(__file__).parents[1] / "recorded" / "journals").glob("v*.sqlite.gz"))
@@ -50,6 +53,78 @@ def test_a_journal_of_an_earlier_version__is_carried_over_whole_with_a_copy_kept
     assert copy.exists() is (written < VERSION)
     if copy.exists():
         assert len(Database.open(copy, read_only=True).read("SELECT seq FROM events")) == 24
+
+
+def _in_full(folder: Path) -> Path:
+    """Return the last journal that wrote its events in full."""
+    return _unpacked(next(path for path in SAMPLES if path.name.startswith("v3.")), folder)
+
+
+#: What becomes of an event's text.
+DAMAGE = {
+    "cut": "substr(text, 1, 40)",
+    "no UTF-8": "CAST(x'7bff7d' AS TEXT)",
+    "other fields": """'{"event_id":"1f"}'""",
+    "other types": """replace(text, '"run_id":', '"event_id":5,"run_id":')""",
+    "nested without end": f"'{'[' * 100_000}'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_event_that_cannot_be_read__stays_behind_is_said_and_takes_no_other_along(
+    damage: str, tmp_path: Path
+) -> None:
+    path = _in_full(tmp_path)
+    database = Database.open(path)
+    with database.transaction() as write:
+        write(f"UPDATE events SET text={DAMAGE[damage]} WHERE seq=5")
+    journal, state = Journal(database), State(database)
+    assert database.read("PRAGMA user_version") == [(VERSION,)]
+    *kept, said = journal.replay()
+    assert len(kept) == 23
+    assert isinstance(said, EventUnreadable)
+    assert (said.number, said.named, said.run_id, said.kept_in) == (5, "StageQueued", "run", "state.v3.sqlite")
+    assert said.event_id > kept[-1].event_id
+    assert state.task_counts() == {"ctf": {"done": 2, "running": 1}}
+    assert journal.rebuild() == 24
+    database.close()
+    copy = Database.open(tmp_path / "state.v3.sqlite", read_only=True)
+    assert copy.read("SELECT count(*) FROM events") == [(24,)]
+    copy.close()
+
+
+def test_a_reader_that_was_open_before__goes_on_when_the_writer_has_carried_the_log_over(tmp_path: Path) -> None:
+    path = _in_full(tmp_path)
+    beside = Database.open(path, read_only=True)
+    reader = Journal(beside)
+    before = list(reader.replay())
+    database = Database.open(path)
+    added = Bus(Journal(database), "run").publish(events.RunResumed)
+    assert list(reader.replay()) == [*before, added]
+    assert reader.last() == added
+    beside.close()
+    database.close()
+
+
+def test_the_copy__is_on_the_disk_before_anything_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, done = _in_full(tmp_path), list[str]()
+    synced, write = folders.sync, Database._write
+
+    def syncing(place: Path) -> None:
+        done.append(f"synced {place.name}")
+        synced(place)
+
+    def writing(self: Database, sql: str, values: object = ()) -> None:
+        done.append(sql)
+        write(self, sql, values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(journal, "sync", syncing)
+    monkeypatch.setattr(Database, "_write", writing)
+    database = Database.open(path)
+    Journal(database)
+    database.close()
+    assert done[:2] == ["synced state.v3.sqlite", f"synced {tmp_path.name}"]
+    assert len(done) > 2
 
 
 @pytest.mark.parametrize("sample", SAMPLES[:-1], ids=lambda path: path.name.partition(".")[0])
