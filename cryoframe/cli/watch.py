@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from cryoframe.cli import numbers
-from cryoframe.cli.output import json_flag
+from cryoframe.cli.output import complain, json_flag
 from cryoframe.errors import ConfigError
 
 
@@ -28,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Watch; 0 after a signal, which is the usual end; else, once idle, 1 when something was given up or refused."""
     from cryoframe.cli.run import changed, check_report, conclude, in_order, remark
+    from cryoframe.execution import places
     from cryoframe.execution.run import Run
     from cryoframe.view.keeping import kept_current
     from cryoframe.view.live import live_progress
@@ -37,6 +38,8 @@ def run(options: argparse.Namespace) -> int:
     if not config.watch.folders:
         raise ConfigError(f"{options.config} watches no folder", remedy='Add [watch] with folder = "…".')
     check_report(options.report)
+    for line in places.remarks(config):
+        complain(f"remark: {line}")
     with Run.open(config) as opened:
         remark(config, options)
         progress = nullcontext() if options.quiet else live_progress(opened.bus)

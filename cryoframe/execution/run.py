@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cryoframe.errors import ConfigError, CryoframeError, FileError, StoreError
-from cryoframe.execution import attempts, executors
+from cryoframe.execution import attempts, executors, places
 from cryoframe.execution.admit import Admission, Arrival
 from cryoframe.execution.control import Desk, Request, leftovers
 from cryoframe.execution.executor import Executor
@@ -34,6 +34,7 @@ from cryoframe.records.store import Store
 
 LOCK, DATABASE = "lock", "state.sqlite"
 Exists = Callable[[Path], bool]
+LOOKED_AT_S = 0.5
 _KIND_OF = {"movies": "Movie", "micrographs": "Micrograph"}
 
 
@@ -47,6 +48,7 @@ class Run:
         #: First wait before an attempt is repeated; doubled each time, at most 15 min.
         self.backoff_s = 1.0
         self.folder = config.folder
+        places.check(config)
         folders.made(self.folder, "[run] folder")
         self._lock = _take_lock(self.folder / LOCK)
         try:
@@ -112,12 +114,7 @@ class Run:
         """
         if self._runner is None:
             plan = self.plan()
-            stages = stage_specs()
-            if makers := [stage.id for stage in self.config.stages if stages[stage.run].over == "exposure"]:
-                raise ConfigError(
-                    f"stage '{makers[0]}' makes movies, and a run starts from files",
-                    remedy="Write them first with `cryoframe simulate`; name them in [movies], or watch their folder.",
-                )
+            self._refuse_makers()
             plan.require()
             if remark := self.config.optics_remark():
                 self.bus.publish(events.OpticsAssumed, names=", ".join(self.config.assumed_optics), remark=remark)
@@ -156,7 +153,7 @@ class Run:
             if not found and not self.config.watch.folders:
                 raise ConfigError(section.nothing(), remedy=section.instead())
             for root, path in found:
-                if any(path.is_relative_to(folder) for folder in landing):
+                if any(path.is_relative_to(folder) for folder in landing) or places.is_written_by(self.config, path):
                     continue
                 try:
                     items.append(self.admit_file(path, _KIND_OF[section.kind], {}, root=root))
@@ -230,6 +227,15 @@ class Run:
         self.bus.publish(events.RunFinished, reason=reason)
         self._database.close()
         os.close(self._lock)
+
+    def _refuse_makers(self) -> None:
+        stages = stage_specs()
+        for stage in self.config.stages:
+            if stage.run in stages and stages[stage.run].over == "exposure":
+                raise ConfigError(
+                    f"stage '{stage.id}' makes movies, and a run starts from files",
+                    remedy="Write them first with `cryoframe simulate`; name them in [movies], or watch their folder.",
+                )
 
     # -- what people ask of it while it works -----------------------------------------------------------------------
     def _pause(self, request: Request) -> str:
@@ -325,6 +331,19 @@ class Run:
                 self.bus.publish(events.PluginRefused, hook="subscribe", name=offer.name, reason=str(error))
 
 
+def _lock(descriptor: int) -> None:
+    """Take a lock; somebody who looks who has it (``cryoframe status``) holds it for a moment."""
+    end_s = time.monotonic() + LOOKED_AT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end_s:
+                raise
+            time.sleep(0.02)
+
+
 def _take_lock(path: Path) -> int:
     """Take charge of the folder, or say who is; the lock goes with the process, however it ends."""
     try:
@@ -334,7 +353,7 @@ def _take_lock(path: Path) -> int:
             f"run folder {path.parent} cannot be written to ({error.strerror})", remedy="Give [run] another folder."
         ) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
     except OSError as error:
         who = os.read(descriptor, 200).decode(errors="replace").strip()
         os.close(descriptor)
