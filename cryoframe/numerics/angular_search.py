@@ -161,7 +161,7 @@ def _parts(values: Array, grid: PolarGrid, orders: range) -> list[Array]:
     return parts
 
 
-def _waves(table: Table, orders: range) -> Array:
+def waves(table: Table, orders: range) -> Array:
     """`(p, 2 q)` float32: cosines and sines that turn the products of orders into scores below half a turn."""
     angle = np.radians(table.half_psi_deg)[:, None] * np.asarray(orders)[None, :]
     return np.stack([np.cos(angle), -np.sin(angle)], axis=-1).reshape(len(angle), -1).astype(np.float32)
@@ -191,13 +191,13 @@ def scores(targets: Targets, table: Table) -> tuple[Array, Array, Array]:
         products = np.empty((len(orders), 2, m, columns), dtype=np.float32)
         for place, (q, part) in enumerate(zip(orders, _parts(targets.values, grid, orders), strict=True)):
             np.matmul(part, table.series[q], out=products[place])
-        both.append((_waves(table, orders) @ products.reshape(2 * len(orders), -1)).reshape(-1, m, columns))
+        both.append((waves(table, orders) @ products.reshape(2 * len(orders), -1)).reshape(-1, m, columns))
     orders = range(0, NORM_ORDERS + 1, 2)
     full = [
         np.matmul(part, power)
         for part, power in zip(_all_rings(targets.weights, grid, orders), table.powers, strict=True)
     ]
-    norm = _waves(table, orders) @ np.stack(full).reshape(2 * len(orders), -1)
+    norm = waves(table, orders) @ np.stack(full).reshape(2 * len(orders), -1)
     return both[0], both[1], norm.reshape(-1, m, table.n_references)
 
 
@@ -236,16 +236,43 @@ def search(targets: Targets, table: Table, prior: Prior, *, evidence_frac: float
     ----------
     Posterior: Scheres, J. Mol. Biol. 415, 406 (2012), eq. 5.
     """
-    even, odd, norm = scores(targets, table)
+    shift = shift_prior(targets.centres_px, table, prior.sigma_px)
+    parts = scores(targets, table)
+    return chosen(parts, table, prior.log_reference, shift, evidence_frac=evidence_frac, n_most=n_most)
+
+
+def chosen(
+    parts: tuple[Array, Array, Array],
+    table: Table,
+    log_reference: Array,
+    log_shift: tuple[Array, Array],
+    *,
+    evidence_frac: float,
+    n_most: int,
+    depths: tuple[float, float] = (CUTOFF, CUTOFF),
+) -> Survivors:
+    """Candidates of images by their scores.
+
+    Parameters
+    ----------
+    parts
+        From :func:`scores`.
+    log_reference, log_shift
+        Priors; the second from :func:`shift_prior`.
+    evidence_frac, n_most
+        As in :func:`search`.
+    depths
+        How far below the best one a candidate may lie, and a pose that still counts for the evidence and for what is
+        lost, in log-probability.
+
+    References
+    ----------
+    Definition.
+    """
     fast = native(np, "angular_search")
     choose = generic_choose if fast is None else fast.choose
     count, index, probability, evidence, lost = choose(
-        np,
-        (even, odd, norm),
-        prior.log_reference,
-        shift_prior(targets.centres_px, table, prior.sigma_px),
-        evidence_frac=evidence_frac,
-        n_most=n_most,
+        np, parts, log_reference, log_shift, evidence_frac=evidence_frac, n_most=n_most, depths=depths
     )
     image = np.repeat(np.arange(len(count)), count)
     keep = np.arange(index.shape[1])[None, :] < count[:, None]
@@ -291,6 +318,7 @@ def generic_choose(
     *,
     evidence_frac: float,
     n_most: int,
+    depths: tuple[float, float] = (CUTOFF, CUTOFF),
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Reference of the choice of candidates.
 
@@ -309,13 +337,13 @@ def generic_choose(
         joint[side] = evidence_frac * score + np.asarray(log_reference)[:, None] + shift[:, :, None]
     flat = np.moveaxis(joint, 2, 0).reshape(m, -1).astype(np.float64)
     gain = flat - flat.max(axis=1, keepdims=True)
-    total = np.exp(gain).sum(axis=1)
+    total = np.where(gain > -depths[1], np.exp(gain), 0.0).sum(axis=1)
     count, index = np.zeros(m, np.int64), np.zeros((m, n_most), np.int64)
     probability = np.zeros((m, n_most), np.float32)
     lost = np.zeros(m)
     for i in range(m):
         best = np.sort(np.argsort(-gain[i], kind="stable")[:n_most])
-        best = best[gain[i, best] > -CUTOFF]
+        best = best[gain[i, best] > -depths[0]]
         share = np.exp(gain[i, best])
         count[i], index[i, : len(best)] = len(best), best
         probability[i, : len(best)] = share / share.sum()

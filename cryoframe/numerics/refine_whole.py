@@ -1,11 +1,10 @@
 """Expectation over all orientations of a half-set's images against its map, and the sums of its next map.
 
 The search is that of `angular_search`: every direction of the asymmetric unit, in-plane angle and translation is
-scored, to the resolution the last map supports; no pose is pruned before it has been scored. What is left out of the
-posterior afterwards, by the cap on candidates, is measured (`lost`), and it is not always little: of 1 000 images of a
-116 kDa chain at a signal to noise of 0.027, 0.69, 0.50 and 0.17 in the first three rounds from a map of 40 Å, where
-thousands of poses are as good as the best. Near searches are in `refine_near`; they follow few candidates and measure
-no such share.
+scored, to the resolution the last map supports; no pose is pruned before it has been scored. Afterwards images whose
+posterior few candidates hold, but for `LEFT_OUT`, are summed at these; all others over every pose of the lattice
+(`angular_soft`). What the sums leave out of each posterior (`lost`) is measured, and never more than that. Near
+searches are in `refine_near`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe.numerics import angular_search, angular_sums, insertion, polar, projection
+from cryoframe.numerics import angular_search, angular_soft, angular_sums, insertion, polar, projection
 from cryoframe.numerics.polar_images import cropped_side
 from cryoframe.numerics.pose_search import Poses, shift_grid
 from cryoframe.numerics.refine_images import ImageSet
@@ -28,8 +27,12 @@ Array = npt.NDArray[Any]
 
 #: Candidates of an image that are handed on to a near search.
 N_KEPT = 12
-# Candidates that hold the posterior of an image at most; what is left out beyond them is measured.
-_N_MOST = 512
+#: Share of a posterior that candidates may leave out: where more is left, all poses are summed.
+LEFT_OUT = 1e-4
+# Candidates an image is summed at one by one, at most, and how far below the best they may lie: exp(-18) is 1.5e-8.
+_N_MOST, _DEEPEST = 512, 18.0
+# What poses too improbable to be counted may hold of a posterior, all together.
+_BELOW_REACH = 1e-5
 
 
 class Lattice(NamedTuple):
@@ -168,29 +171,20 @@ def expect(
         psi_stride=_stride(layout, lattice.step_deg),
     )
     prior = angular_search.Prior(np.zeros(len(layout.turns)), spectra.sigma_px)
-    polar_sums = angular_sums.empty_sums(len(layout.turns), layout.grid)
+    gathered = _Gathered(table, layout)
     n_scored = len(layout.score_grid.rings)
-    power, parts, variance = np.zeros((images.n_groups, len(layout.grid.rings))), [], 0.0
+    power, parts = np.zeros((images.n_groups, len(layout.grid.rings))), []
     for block in images.blocks():
         transforms, values, weights = _block(images, block, centres_px[block], layout, spectra)
         np.add.at(power, images.groups[block], (np.abs(transforms) ** 2).mean(axis=2, dtype=np.float64))
         for piece in angular_search.batches(len(values), table):
             centres = centres_px[block][piece]
             targets = angular_search.Targets(2.0 * values[piece][:, :n_scored], weights[piece][:, :n_scored], centres)
-            found = angular_search.search(targets, table, prior, evidence_frac=images.mask_frac, n_most=_N_MOST)
-            angular_sums.add(
-                polar_sums,
-                values[piece],
-                weights[piece],
-                found,
-                grid=layout.grid,
-                shifts_px=layout.shifts_px,
-                half=np.zeros(len(centres), np.int64),
-            )
+            found = gathered.take(targets, values[piece], weights[piece], prior, evidence_frac=images.mask_frac)
             moved = angular_search.image_shifts(found, table, centres)
-            variance += float((found.probability * (moved**2).sum(axis=1)).sum()) / 2.0
             parts.append((_kept(found, moved, table, layout), found.lost, found.log_evidence))
         on_block(block.stop)
+    polar_sums, variance = gathered.finish()
     rotations, shifts, scores = (np.concatenate([part[0][k] for part in parts]) for k in range(3))
     return Found(
         sums=_spread(polar_sums, layout, side, symmetry),
@@ -200,6 +194,60 @@ def expect(
         lost=np.concatenate([part[1] for part in parts]),
         evidence=np.concatenate([part[2] for part in parts]),
     )
+
+
+class _Gathered:
+    """Sums of images by their posteriors: candidate by candidate where these are few, else over all poses at once."""
+
+    def __init__(self, table: angular_search.Table, layout: _Layout) -> None:
+        self._table, self._layout = table, layout
+        self._sums = angular_sums.empty_sums(len(layout.turns), layout.grid)
+        self._soft = angular_soft.SoftSums(table, layout.grid)
+        self._variance = 0.0
+
+    def take(
+        self,
+        targets: angular_search.Targets,
+        values: Array,
+        weights: Array,
+        prior: angular_search.Prior,
+        *,
+        evidence_frac: float,
+    ) -> angular_search.Survivors:
+        """Search images and sum them; returns their best candidates, and what the sums leave out."""
+        table, centres = self._table, targets.centres_px
+        parts = angular_search.scores(targets, table)
+        log_shift = angular_search.shift_prior(centres, table, prior.sigma_px)
+        n_poses = 2 * parts[0].shape[0] * parts[0].shape[2]
+        reach = float(np.log(n_poses / _BELOW_REACH))
+        found = angular_search.chosen(
+            parts,
+            table,
+            prior.log_reference,
+            log_shift,
+            evidence_frac=evidence_frac,
+            n_most=_N_MOST,
+            depths=(_DEEPEST, reach),
+        )
+        broad = np.flatnonzero(found.lost > LEFT_OUT)
+        narrow = found.pick(~np.isin(found.image, broad))
+        moved = angular_search.image_shifts(narrow, table, centres)
+        self._variance += float((narrow.probability * (moved**2).sum(axis=1)).sum()) / 2.0
+        half = np.zeros(len(centres), np.int64)
+        shifts = self._layout.shifts_px
+        angular_sums.add(self._sums, values, weights, narrow, grid=self._layout.grid, shifts_px=shifts, half=half)
+        if len(broad):
+            soft = angular_soft.weigh(
+                parts, broad, found, log_reference=prior.log_reference, log_shift=log_shift, evidence_frac=evidence_frac
+            )
+            self._variance += float(angular_soft.variance(soft, table, centres[broad]).sum()) / 2.0
+            self._soft.add(soft, values[broad], weights[broad])
+        return found._replace(lost=np.where(found.lost > LEFT_OUT, 0.0, found.lost))
+
+    def finish(self) -> tuple[angular_sums.PolarSums, float]:
+        """Return the sums, and the sum of the variances of the translations."""
+        self._soft.finish(self._sums)
+        return self._sums, self._variance
 
 
 def _kept(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
+from cryoframe.numerics._numba.exponential import lane_sum, padded, powers_below
 from cryoframe.numerics._numba.jit import jit
 
 Array = npt.NDArray[Any]
@@ -39,8 +40,8 @@ def _row_tops(values: Array, top: Array) -> float:
 
 
 @jit
-def _thin(bins: Array, cutoff: float, n_most: int, place: Array, depth: Array) -> int:
-    """Keep the candidates above the lowest bin border that leaves at most `n_most`; returns their number."""
+def _thin(bins: Array, cutoff: float, n_most: int, place: Array, depth: Array) -> tuple[int, int]:
+    """Keep the candidates above the lowest bin border that leaves at most `n_most`; returns how many, and the bin."""
     limit, n_above = 0, 0
     while limit < BINS and n_above + bins[limit] <= n_most:
         n_above += bins[limit]
@@ -52,11 +53,11 @@ def _thin(bins: Array, cutoff: float, n_most: int, place: Array, depth: Array) -
         if mine < limit or (limit == 0 and n_kept < n_most):
             place[n_kept], depth[n_kept] = place[c], depth[c]
             n_kept += 1
-    return n_kept
+    return n_kept, limit
 
 
 @jit
-def _angle(
+def angle_line(
     parts: tuple[Array, Array, Array, Array, Array, Array],
     where: tuple[int, int],
     scale: float,
@@ -74,29 +75,31 @@ def _angle(
 
 @jit
 def _collect(
-    line: Array, best: float, first: int, cutoff: float, bins: Array, place: Array, depth: Array, state: Array
+    line: Array, depth_of: float, first: int, cutoff: float, bins: Array, place: Array, depth: Array, state: Array
 ) -> None:
-    """Add the candidates of a line that are deep enough; `state` holds the sum of their shares and their number."""
-    n_most, n_found = place.shape[0] // 4, int(state[1])
-    for k in range(line.shape[0]):
-        for t in range(line.shape[1]):
-            below = best - line[k, t]
-            if below >= cutoff:
-                continue
-            state[0] += np.exp(-below)
-            bins[int(below * (BINS / cutoff))] += 1
-            if n_found == place.shape[0]:
-                n_found = _thin(bins, cutoff, n_most, place, depth)
-            place[n_found], depth[n_found] = first + k * line.shape[1] + t, below
-            n_found += 1
-    state[1] = n_found
+    """Add the candidates of a row that are deep enough; `state` holds their number and the bins still open."""
+    n_most, n_found, limit = place.shape[0] // 4, state[0], state[1]
+    for j in range(line.shape[0]):
+        below = depth_of - line[j]
+        if below >= cutoff:
+            continue
+        mine = int(below * (BINS / cutoff))
+        # Once fewer bins than there are hold all that may be kept, what lies in others never will be.
+        if mine > limit:
+            continue
+        bins[mine] += 1
+        if n_found == place.shape[0]:
+            n_found, limit = _thin(bins, cutoff, n_most, place, depth)
+        place[n_found], depth[n_found] = first + j, below
+        n_found += 1
+    state[0], state[1] = n_found, limit
 
 
 @jit(parallel=True)
 def _choose(
     parts: tuple[Array, Array, Array, Array, Array, Array],
     scale: float,
-    cutoff: float,
+    depths: tuple[float, float],
     count: Array,
     index: Array,
     probability: Array,
@@ -104,27 +107,32 @@ def _choose(
     lost: Array,
 ) -> None:
     half, m, k_all, t_all = parts[0].shape
-    n_most = index.shape[1]
+    n_most, n = index.shape[1], k_all * t_all
+    cutoff, reach = depths
     for i in prange(m):
         line, top = np.empty((k_all, t_all), np.float32), np.empty(t_all, np.float32)
         offset, tops = np.empty(k_all, np.float32), np.empty(2 * half, np.float32)
+        powers, bits, lanes = np.empty(padded(n), np.float32), np.empty(padded(n), np.int32), np.empty(16, np.float32)
         for angle in range(2 * half):
-            _angle(parts, (i, angle), scale, offset, line)
+            angle_line(parts, (i, angle), scale, offset, line)
             tops[angle] = _row_tops(line, top)
-        best = tops.max()
-        bins, state = np.zeros(BINS, np.int64), np.zeros(2)
+        best, total = float(tops.max()), 0.0
+        bins, state = np.zeros(BINS, np.int64), np.array([0, BINS])
         place, depth = np.empty(4 * n_most, np.int64), np.empty(4 * n_most, np.float32)
         for angle in range(2 * half):
-            if best - tops[angle] < cutoff:
-                _angle(parts, (i, angle), scale, offset, line)
-                _collect(line, best, angle * k_all * t_all, cutoff, bins, place, depth, state)
-        count[i] = _thin(bins, cutoff, n_most, place, depth[: int(state[1])])
+            if best - tops[angle] < reach:
+                angle_line(parts, (i, angle), scale, offset, line)
+                powers_below(line.reshape(n), best, reach, bits, powers)
+                total += lane_sum(powers, lanes)
+                if best - tops[angle] < cutoff:
+                    _collect(line.reshape(n), best, angle * n, cutoff, bins, place, depth, state)
+        count[i], _ = _thin(bins, cutoff, n_most, place, depth[: state[0]])
         share = np.exp(-depth[: count[i]].astype(np.float64))
         kept = share.sum()
         index[i, : count[i]] = place[: count[i]]
         probability[i, : count[i]] = share / kept
-        evidence[i] = best + np.log(state[0] / (2.0 * half * k_all * t_all))
-        lost[i] = 1.0 - kept / state[0]
+        evidence[i] = best + np.log(total / (2.0 * half * n))
+        lost[i] = max(0.0, 1.0 - kept / total)
 
 
 def choose(
@@ -135,10 +143,9 @@ def choose(
     *,
     evidence_frac: float,
     n_most: int,
+    depths: tuple[float, float] = (12.0, 12.0),
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Compiled `cryoframe.numerics.angular_search.generic_choose`."""
-    from cryoframe.numerics.angular_search import CUTOFF
-
     even, odd, norm = parts
     half, m = even.shape[:2]
     shape = (half, m, len(log_reference), log_shift[0].shape[1])
@@ -156,7 +163,7 @@ def choose(
     _choose(
         together,
         evidence_frac,
-        CUTOFF,
+        depths,
         count,
         index,
         probability,
