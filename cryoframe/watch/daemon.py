@@ -31,8 +31,11 @@ from cryoframe.watch.wakeup import Wakeup
 #: Files are admitted for so long at a time before the runner has its turn.
 ADMIT_S = 0.3
 STEP_S, MIN_GAP_S = 0.2, 0.1
-#: A rescan that takes long is not begun again before so many times what it took.
-SCANS_APART = 3.0
+#: A rescan that takes long is not begun again before so many times what it took; a hint brings it forward, but to no
+#: less than so many times what it took of a processor.
+SCANS_APART, HINTS_APART = 3.0, 10.0
+#: Files are looked at in groups, so many times in the time they have to stand still: so much later are they taken.
+LOOKS_A_SETTLING = 10.0
 #: Requests are looked for at least so often.
 MAX_WAIT_S = 1.0
 _KINDS = {"movies": "Movie", "micrographs": "Micrograph"}
@@ -186,7 +189,7 @@ class Daemon:
         self._prober = Prober(self._run.config.plugin_files, self._run.config.blocked)
         self._doorstep.renew(self._config, section.n_frames_expected if section else None, self._prober)
         for root, entrance in zip(self.roots, self._entrances, strict=True):
-            root.config = self._config
+            root.renew(self._config)
             entrance.renew()
 
     def _turn(self, runner: Runner) -> bool:
@@ -199,11 +202,11 @@ class Daemon:
                 self._run.reload()
         if now_s >= self._next_scan_s:
             self._rescan()
-        if now_s >= self._next_look_s:
+        if time.monotonic() >= self._look_due_s():
             self._look()
         if not self._guard.reason:
             self._admit_ready()
-        pressed = any(entrance.is_pressed for entrance in self._entrances)
+        pressed = any(entrance.is_pressed for entrance in self._entrances) or self._look_due_s() <= time.monotonic()
         busy = runner.step(0.0 if pressed else STEP_S)
         resting = not pressed and (runner.resting or not busy)
         wait_s = min(MAX_WAIT_S, self._until_due_s()) if resting else 0.0
@@ -214,6 +217,7 @@ class Daemon:
     # -- what landed ----------------------------------------------------------------------------------------------
     def _rescan(self) -> None:
         start_s, up_to_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        cpu_s = time.thread_time()
         self._wakeup.tend()
         self._guard.check()
         fault: EnvironmentFault | None = None
@@ -224,7 +228,6 @@ class Daemon:
                 except EnvironmentFault as error:
                     fault = error  # what was said is kept; the scanner tells of no file twice, so all is heard first
                 self._last_change_s = start_s if changed else self._last_change_s
-                self._next_look_s = 0.0 if said else self._next_look_s
         if fault is not None:
             raise fault
         self._tell_outages()
@@ -233,7 +236,8 @@ class Daemon:
         self._last_scan_s = time.monotonic()
         if not self._generation:
             self._last_change_s = self._last_scan_s  # starting up is not idling
-        self._gap_s = max(MIN_GAP_S, 5 * (self._last_scan_s - start_s))
+        used_s = time.thread_time() - cpu_s + sum(root.scan_cpu_s for root in self.roots)
+        self._gap_s = max(MIN_GAP_S, HINTS_APART * used_s)
         self._next_scan_s = self._last_scan_s + max(self._config.poll_s, SCANS_APART * (self._last_scan_s - start_s))
         self._generation += 1
         self._attention.look(self.roots, self._run.runner(live=True), self._guard)
@@ -241,9 +245,15 @@ class Daemon:
             self.on_tick(self._tick(self._last_scan_s - start_s))
 
     def _look(self) -> None:
+        """Look at some of the files that are due; where more are, others have their turn before, and no more."""
         now_s = time.monotonic()
         self._publish([one for root in self.roots for one in root.look(now_s)])
-        self._next_look_s = time.monotonic() + min(self._config.poll_s, max(MIN_GAP_S / 2, self._config.settle_s / 2))
+        more = any(root.next_look_s <= now_s for root in self.roots)
+        gap_s = min(self._config.poll_s, max(MIN_GAP_S / 2, self._config.settle_s / LOOKS_A_SETTLING))
+        self._next_look_s = 0.0 if more else time.monotonic() + gap_s
+
+    def _look_due_s(self) -> float:
+        return max(self._next_look_s, min(root.next_look_s for root in self.roots))
 
     def _admit_ready(self) -> None:
         end_s = time.monotonic() + ADMIT_S
@@ -275,9 +285,7 @@ class Daemon:
 
     # -- waiting and ending -------------------------------------------------------------------------------------
     def _until_due_s(self) -> float:
-        due_s = self._next_scan_s
-        if any(root.has_pending for root in self.roots):
-            due_s = min(due_s, self._next_look_s)
+        due_s = min(self._next_scan_s, self._look_due_s())
         if any(entrance.is_reading for entrance in self._entrances):
             due_s = min(due_s, time.monotonic() + MIN_GAP_S)
         return max(0.0, due_s - time.monotonic())

@@ -50,15 +50,12 @@ class Doorstep:
         """Judge by other settings from now on."""
         self._config, self._n_frames, self._inspector = config, n_frames_expected, inspector
 
-    def remaining_s(self, root: Root, entry: Entry, now_s: float) -> float:
-        """How long the file still has to stay as it is before it is worth judging."""
-        if entry.look is None:
-            return self._config.settle_s
+    def required_s(self, root: Root, entry: Entry) -> float:
+        """How long the file has to stay as it is before it is worth judging."""
         said = self._side_car(root, entry) if root.kind == "Movie" else {}
         confirmed = "n_frames" in said
         expected = confirmed or bool(self._n_frames or self.session_n_frames)
-        wanted_s = required_s(self._config, entry, root.kind, expected=expected, confirmed=confirmed)
-        return entry.remaining_s(wanted_s, now_s)
+        return required_s(self._config, entry, root.kind, expected=expected, confirmed=confirmed)
 
     def facts(self, root: Root, entry: Entry, now_s: float) -> dict[str, Scalar] | None:
         """Return what is known of a settled file besides its header; None if it has to wait for its side-car.

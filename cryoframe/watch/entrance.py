@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from cryoframe.errors import EnvironmentFault, FileError, StoreError
@@ -48,6 +49,7 @@ class Entrance:
 
     def __init__(self, run: Run, root: Root, doorstep: Doorstep, outbox: Outbox) -> None:
         self._run, self._root, self._doorstep, self._outbox = run, root, doorstep, outbox
+        root.required_s = partial(doorstep.required_s, root)
         self._intake = Intake(run.config.plugin_files, run.config.blocked)
         self._inside: deque[Inside] = deque()
         self._queue: deque[Entry] = deque()
@@ -101,16 +103,10 @@ class Entrance:
 
     def _ready(self) -> list[Entry]:
         """Return the files that have stood still for long enough and are not being read."""
-        now_s, inside = time.monotonic(), {entry.path for entry, _, _ in self._inside} | self._read
-        found = []
-        for entry in [] if self._root.offline else self._root.pending():
-            # What was seen of it since its last look differs: it has to be looked at first, and ripe files are not.
-            looked = entry.n_looks >= 2 and entry.look is not None and entry.is_still(entry.look)
-            if not entry.is_ripe and looked and entry.not_before_s <= now_s:
-                entry.is_ripe = self._doorstep.remaining_s(self._root, entry, now_s) <= 0
-            if entry.is_ripe and entry.not_before_s <= now_s and entry.path not in inside:
-                found.append(entry)
-        return found
+        if self._root.offline:
+            return []
+        now_s, busy = time.monotonic(), {entry.path for entry, _, _ in self._inside} | self._read
+        return [entry for entry in self._root.ripe(busy) if entry.not_before_s <= now_s]
 
     def _begin(self, ready: Iterator[Entry]) -> bool:
         """Have the next files read that are worth it; returns whether one was decided at once."""

@@ -7,6 +7,7 @@ Layers: (a) the name, (b) a positive marker, (c) the same size and mtime in two 
 from __future__ import annotations
 
 import fnmatch
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from cryoframe.records.state import FileRow
 from cryoframe.watch.scanner import Look, Seen
 
 TEMPORARY = ("*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*~", "~$*", "*downloading")
+_TEMPORARY = re.compile("|".join(fnmatch.translate(rule) for rule in TEMPORARY)).match
 PATTERNS = {
     "Movie": ("*.mrc", "*.mrcs", "*.tif", "*.tiff", "*.eer"),
     "Micrograph": ("*.mrc", "*.tif", "*.tiff", "*.png"),
@@ -59,6 +61,8 @@ class Entry:
     #: Admitted without the side-car that was hoped for.
     bare: bool = False
     not_before_s: float = 0.0
+    #: When it is to be looked at next.
+    due_s: float = float("inf")
     #: Has stayed as it is for as long as it should: nobody need look at it again before it is read.
     is_ripe: bool = False
 
@@ -102,8 +106,11 @@ class Entry:
         self.is_ripe = False
 
     def observe(self, look: Look, now_s: float) -> None:
-        """Take in a look at the opened file."""
-        if self.look is None or look[:2] != self.look[:2]:
+        """Take in a look at the opened file, which was over at `now_s`.
+
+        Few looks are taken while a file settles, so the ctime counts: it tells of what came and went between two.
+        """
+        if self.look is None or look[:3] != self.look[:3]:
             self.n_looks, self.stable_since_s, self.is_ripe = 0, now_s, False
         self.look, self.n_looks = look, self.n_looks + 1
         self.size, self.mtime_ns, self.ctime_ns = look.size, look.mtime_ns, look.ctime_ns
@@ -138,20 +145,21 @@ def required_s(config: WatchConfig, entry: Entry, kind: str, *, expected: bool, 
         return config.long_settle_s
     if entry.renamed_in or confirmed:
         return min(QUICK_S, config.settle_s)
-    suffix = PurePosixPath(entry.path).suffix.lower()
-    judged = kind != "Movie" or suffix in SIZE_IN_HEADER or expected
+    if entry.look is not None and entry.look.blank:
+        return config.long_settle_s  # a hole is seen page by page: of the last one only part may have been written
+    judged = kind != "Movie" or expected or PurePosixPath(entry.path).suffix.lower() in SIZE_IN_HEADER
     return config.settle_s if judged else config.long_settle_s
 
 
 def rule_against(path: str, seen: Seen, patterns: Sequence[str]) -> str:
     """Return the rule by which a file is not meant for processing, or an empty text."""
-    parts = PurePosixPath(path).parts
-    name = parts[-1]
+    name = path.rpartition("/")[2]
     if seen.kind != "file":
         return "a symbolic link" if seen.kind == "link" else "not a regular file"
-    if any(part.startswith(".") for part in parts):
+    if path.startswith(".") or "/." in path:
         return "hidden"
-    if matched := next((rule for rule in TEMPORARY if fnmatch.fnmatchcase(name.lower(), rule)), ""):
+    if _TEMPORARY(name.lower()):
+        matched = next(rule for rule in TEMPORARY if fnmatch.fnmatchcase(name.lower(), rule))
         return f"temporary name ({matched})"
     if not any(_matches(path, pattern) for pattern in patterns):
         return "a side-car" if name.lower().endswith(SIDE_CARS) else "matches no pattern"
@@ -175,5 +183,5 @@ def side_cars(path: str) -> Iterator[str]:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    subject = path if "/" in pattern else PurePosixPath(path).name
+    subject = path if "/" in pattern else path.rpartition("/")[2]
     return fnmatch.fnmatchcase(subject, pattern) or fnmatch.fnmatchcase(subject.lower(), pattern)

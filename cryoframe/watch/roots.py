@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.config import WatchConfig
 from cryoframe.records.events import FileEvent, FileIgnored, FileRejected, FileSeen, Value
 from cryoframe.records.state import FileRow
+from cryoframe.watch.agenda import Agenda
 from cryoframe.watch.readiness import (
     EPU_ENDINGS,
     PATTERNS,
@@ -20,13 +23,18 @@ from cryoframe.watch.readiness import (
     VANISHED,
     Entry,
     is_temporary,
+    required_s,
     rule_against,
     side_cars,
 )
 from cryoframe.watch.scanner import Changes, Look, Scanner, Seen
 
 Said = tuple[type[FileEvent], dict[str, Value]]
-_BATCH = 2000
+#: So many files are looked at before others have their turn.
+BATCH = 2000
+#: Looks at one file are no closer than this.
+LOOKS_APART_S = 0.05
+_STATUS = attrgetter("status")
 
 
 class Root:
@@ -51,12 +59,19 @@ class Root:
     ) -> None:
         self.folder, self.kind, self.config = folder, kind, config
         self.entries = {row.path: Entry.of(row) for row in rows}
+        #: What is still to be decided; each is on the agenda, or ripe.
         self._open = {path: entry for path, entry in self.entries.items() if entry.is_pending}
+        self._agenda, self._ripe = Agenda(), dict[str, Entry]()
         for entry in self._open.values():
             entry.first_s = time.monotonic()
+            self._agenda.put(entry, 0.0)
+        #: How long a file has to stay as it is.
+        self.required_s: Callable[[Entry], float] = self._required_s
         #: Why the root cannot be scanned now, or empty.
         self.offline = ""
         self.unreadable: tuple[str, ...] = ()
+        #: Processor time of the last scan.
+        self.scan_cpu_s = 0.0
         self.scanner = scanner or Scanner(folder)
         self._patterns = config.patterns or PATTERNS[kind]
         self._on_disk: set[str] = set()
@@ -82,6 +97,7 @@ class Root:
                 self.offline = str(error.what)
                 return
             self.offline, self.unreadable, self._n_files = "", tuple(changes.unreadable), changes.n_files
+            self.scan_cpu_s = changes.cpu_s
             if changes.fresh and is_first:
                 self._on_disk = set()
             is_first, more = False, changes.more
@@ -94,12 +110,12 @@ class Root:
             yield from self._changed(path, seen, now_s, fresh=changes.fresh)
         if changes.more:
             return
-        self._open = {path: entry for path, entry in self._open.items() if entry.is_pending}
         gone = self.entries.keys() - self._on_disk if changes.fresh else changes.gone
         for path in sorted(gone):
             entry = self.entries[path]
             if entry.is_pending:
                 entry.status, entry.reason = "ignored", VANISHED
+                self.decided(entry)
                 yield FileIgnored, {**self._place(path), "rule": VANISHED}
 
     def _changed(self, path: str, seen: Seen, now_s: float, *, fresh: bool) -> Iterator[Said]:
@@ -116,6 +132,8 @@ class Root:
             entry.note(seen)
             if decided:
                 yield self._reopened(entry, now_s)
+            elif not entry.is_ripe:
+                self._agenda.put(entry, now_s)
         if path.lower().endswith(SIDE_CARS) and not fresh:
             yield from self._side_car_changed(path, now_s)
 
@@ -129,6 +147,7 @@ class Root:
             yield FileIgnored, {**self._place(path), "rule": rule}
             return
         self._open[path] = entry
+        self._agenda.put(entry, now_s)
         entry.renamed_in = self._temporary.pop(seen.inode, -1) == seen.size
         yield self.announce(entry)
 
@@ -144,50 +163,106 @@ class Root:
         beside = {str(folder / name.stem), *(str(folder / movie) for movie in movies)}
         for path in sorted(beside & self.entries.keys()):
             entry = self.entries[path]
-            if side_car in side_cars(path) and (entry.status == "incomplete" or entry.bare):
+            if side_car not in side_cars(path):
+                continue
+            if entry.status == "incomplete" or entry.bare:
                 yield self._reopened(entry, now_s)
+            elif entry.is_pending and not entry.is_ripe:
+                self._agenda.put(entry, now_s)  # it may have to wait less now
 
     def _reopened(self, entry: Entry, now_s: float) -> Said:
         entry.reopen(now_s)
         self._open[entry.path] = entry
+        self._agenda.put(entry, now_s)
         return self.announce(entry)
 
     # -- the looks -----------------------------------------------------------------------------------------------
     def look(self, now_s: float) -> list[Said]:
-        """Open every file that is still to be decided, and is not ripe, and see how it is."""
-        due = [entry.path for entry in self.pending() if entry.not_before_s <= now_s and not entry.is_ripe]
-        said: list[Said] = []
-        for start in range(0, 0 if self.offline else len(due), _BATCH):
-            try:
-                looks = self.scanner.look(due[start : start + _BATCH])
-            except EnvironmentFault as error:
-                self.offline = str(error.what)
-                break
-            for path, look in looks.items():
-                said += self._looked(self.entries[path], look, now_s)
-        return said
+        """Open the files that are due, some at a time, and see how they are.
 
-    def _looked(self, entry: Entry, look: Look | str, now_s: float) -> list[Said]:
+        Notes
+        -----
+        A file is looked at when it was seen or seen to change, again soon after, and once more when it has stood still
+        for as long as it should: only if that last look shows what the first one showed is it ripe. What waits for the
+        long time is looked at all along, since what it waits for may come.
+        """
+        due = [] if self.offline else self._agenda.take(now_s, BATCH)
+        if not due:
+            return []
+        start_s = time.monotonic()
+        try:
+            looks = self.scanner.look([entry.path for entry in due])
+        except EnvironmentFault as error:
+            self.offline = str(error.what)
+            for entry in due:
+                self._agenda.put(entry, now_s)
+            return []
+        over_s = now_s + time.monotonic() - start_s
+        return [one for path, look in looks.items() for one in self._looked(self.entries[path], look, now_s, over_s)]
+
+    def _looked(self, entry: Entry, look: Look | str, now_s: float, over_s: float) -> list[Said]:
+        """Take in a look that was taken between two moments: it has stood still since the later, up to the earlier."""
         if isinstance(look, Look):
-            entry.observe(look, now_s)
+            entry.observe(look, over_s)
+            self._appoint(entry, now_s)
             return []
         entry.look, entry.n_looks, entry.reason, entry.held = None, 0, look, True
         if entry.path not in self._on_disk or now_s - entry.first_s < self.config.settle_s:
+            self._agenda.put(entry, now_s + self._apart_s)
             return []
         return [self.reject(entry, UNREADABLE, look)]
+
+    def _appoint(self, entry: Entry, now_s: float) -> None:
+        """Say when a file is to be looked at next, or that it is ripe."""
+        wanted_s = self.required_s(entry)
+        left_s = entry.remaining_s(wanted_s, now_s)
+        if left_s <= 0:
+            entry.is_ripe = True
+            self._ripe[entry.path] = entry
+        elif entry.n_looks < 2 or wanted_s > self.config.settle_s:
+            self._agenda.put(entry, now_s + min(max(left_s, LOOKS_APART_S), self._apart_s))
+        else:
+            self._agenda.put(entry, now_s + left_s)
+
+    @property
+    def _apart_s(self) -> float:
+        return min(self.config.poll_s, max(LOOKS_APART_S, self.config.settle_s / 2))
+
+    def _required_s(self, entry: Entry) -> float:
+        return required_s(self.config, entry, self.kind, expected=False, confirmed=False)
+
+    @property
+    def next_look_s(self) -> float:
+        """Return when a file is due to be looked at; infinite if none is, or none can be."""
+        return math.inf if self.offline else self._agenda.next_s
+
+    def ripe(self, busy: Container[str]) -> list[Entry]:
+        """Return the files that have stood still for as long as they should, but for those with which one is busy."""
+        found = []
+        for path, entry in [one for one in self._ripe.items() if one[0] not in busy]:
+            if entry.is_ripe and entry.is_pending:
+                found.append(entry)
+                continue
+            del self._ripe[path]
+            if entry.is_pending:
+                self._agenda.put(entry, 0.0)
+        return found
+
+    def renew(self, config: WatchConfig) -> None:
+        """Go on with other settings; what has to settle may have to for longer, or less long."""
+        self.config = config
+        for entry in self._open.values():
+            if entry.is_pending and not entry.is_ripe:
+                self._agenda.put(entry, 0.0)
 
     def pending(self) -> list[Entry]:
         """Return the files that are still to be decided, in the order in which they came."""
         return [entry for entry in self._open.values() if entry.is_pending]
 
-    @property
-    def has_pending(self) -> bool:
-        """Whether there may be a file that is still to be decided."""
-        return bool(self._open)
-
     def decided(self, entry: Entry) -> None:
         """Take note that a file is decided."""
         self._open.pop(entry.path, None)
+        self._ripe.pop(entry.path, None)
 
     # -- saying --------------------------------------------------------------------------------------------------
     def announce(self, entry: Entry) -> Said:
@@ -204,7 +279,7 @@ class Root:
 
     def counts(self) -> Counter[str]:
         """Return how many files have each status."""
-        return Counter(entry.status for entry in self.entries.values())
+        return Counter(map(_STATUS, self.entries.values()))
 
     def is_accounted_for(self) -> bool:
         """Whether every file on the disk has an entry, and no other is believed to be there."""

@@ -33,12 +33,13 @@ class Seen(NamedTuple):
 
 
 class Look(NamedTuple):
-    """An opened file; `hole` tells that part of it was reserved but never written."""
+    """An opened file; `hole` tells that part of it was reserved but never written, `blank` that it ends in zeros."""
 
     size: int
     mtime_ns: int
     ctime_ns: int
     hole: bool
+    blank: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Changes:
     unreadable: Sequence[str]
     #: There is more of this scan to be had; what is gone is told at its end.
     more: bool = False
+    #: Processor time of the whole scan, as far as it was had by now.
+    cpu_s: float = 0.0
 
 
 #: So many changes are told at a time.
@@ -59,6 +62,8 @@ PAGE = 2000
 #: Each file is asked for its size again after so many times what that took; always, where it took no time to speak of
 #: or the files are few.
 FULL_EVERY, CHEAP_S, FEW = 10.0, 0.05, 1000
+#: A file whose last bytes are all zero may have been reserved, and not be written to its end.
+END_BYTES = 32
 
 
 class Scanner:
@@ -92,7 +97,7 @@ class Scanner:
         said = self._ask(question)
         changed = {sys.intern(path): Seen(*entry) for path, entry in said["changed"].items()}
         found = (said["fresh"], changed, said["gone"], said["n_files"], said["unreadable"])
-        return Changes(*found, more=said["more"])
+        return Changes(*found, more=said["more"], cpu_s=said["cpu_s"])
 
     def look(self, paths: Sequence[str]) -> dict[str, Look | str]:
         """Open files and see how large they are now; a text says why one cannot be opened."""
@@ -136,7 +141,7 @@ class Tree:
 
     def _scan(self) -> None:
         device = os.stat(self._root).st_dev  # noqa: PTH116 - names that are not text stay text with surrogates
-        start_s, unreadable = self._clock(), list[str]()
+        start_s, cpu_s, unreadable = self._clock(), time.process_time(), list[str]()
         full = start_s >= self._full_at_s
         found = dict(self._walk(unreadable, full=full))
         if not any(found.values()) and any(self._known.values()) and device != self._device:
@@ -153,6 +158,7 @@ class Tree:
             _path(folder, name) for folder, its in known.items() for name in its.keys() - found.get(folder, {}).keys()
         ]
         self._end = {"gone": gone, "n_files": sum(map(len, found.values())), "unreadable": unreadable, "fresh": fresh}
+        self._end["cpu_s"] = time.process_time() - cpu_s
 
     def _page(self) -> dict[str, Any]:
         """Return some of what the last scan found, and at the end of it what is gone."""
@@ -214,7 +220,7 @@ def _path(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _look(path: str) -> tuple[int, int, int, bool] | str:
+def _look(path: str) -> tuple[int, int, int, bool, bool] | str:
     """Open and ask the open file: over a network only that is sure to be fresh (close-to-open)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -222,10 +228,11 @@ def _look(path: str) -> tuple[int, int, int, bool] | str:
         return error.strerror or type(error).__name__
     try:
         facts = os.fstat(descriptor)
-        hole = False
+        hole = blank = False
         if facts.st_size:
             hole = os.lseek(descriptor, 0, os.SEEK_HOLE) < facts.st_size
-        return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, hole
+            blank = not any(os.pread(descriptor, END_BYTES, max(0, facts.st_size - END_BYTES)))
+        return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, hole, blank
     except OSError as error:
         return error.strerror or type(error).__name__
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ class Watch:
         here = Here(folder, lambda: self.next_s)
         self.root = Root(folder, "Movie", config, [], scanner=here)  # type: ignore[arg-type]
         self.door = Doorstep(config, n_frames, Readers())
+        self.root.required_s = partial(self.door.required_s, self.root)
         self.taken: list[tuple[float, str, bytes, dict[str, Any]]] = []
         self.next_s = 0.0
 
@@ -94,12 +96,10 @@ class Watch:
     def _poll(self, now_s: float) -> None:
         self.root.rescan(now_s)
         self.root.look(now_s)
-        for entry in self.root.pending():
-            if entry.n_looks < 2 or entry.not_before_s > now_s:
+        for entry in self.root.ripe(()):
+            if entry.not_before_s > now_s:
                 continue
             try:
-                if self.door.remaining_s(self.root, entry, now_s) > 0:
-                    continue
                 facts = self.door.facts(self.root, entry, now_s)
             except EnvironmentFault:
                 continue
@@ -108,6 +108,7 @@ class Watch:
                 continue
             if facts is not None:
                 entry.status = "admitted"
+                self.root.decided(entry)
                 self.taken.append((now_s, entry.path, self.root.path(entry).read_bytes(), facts))
 
 

@@ -57,7 +57,7 @@ def test_fewer_frames_than_the_side_car_counts__are_incomplete(inspector: Inspec
     entry = settled(root, "a.tif")
     beside(root, "a.tif.mdoc")
     inspector.said["a.tif.mdoc"], inspector.frames["a.tif"] = {"n_frames": 40}, 39
-    assert door.remaining_s(root, entry, 2.0) <= 0, "the side-car is written after the last frame"
+    assert entry.remaining_s(door.required_s(root, entry), 2.0) <= 0, "the side-car is written after the last frame"
     with pytest.raises(Incomplete, match="39 of 40 frames"):
         door.facts(root, entry, 2.0)
     inspector.frames["a.tif"] = 40
@@ -70,8 +70,8 @@ def test_fewer_frames_than_configured__are_incomplete_even_after_the_long_time(
     door, root = make(inspector, tmp_path, 40)
     entry = settled(root, "a.tif")
     inspector.frames["a.tif"] = 39
-    assert door.remaining_s(root, entry, 19.0) > 0
-    assert door.remaining_s(root, entry, 20.0) <= 0
+    assert entry.remaining_s(door.required_s(root, entry), 19.0) > 0
+    assert entry.remaining_s(door.required_s(root, entry), 20.0) <= 0
     with pytest.raises(Incomplete):
         door.facts(root, entry, 1e6)
 
@@ -82,13 +82,13 @@ def test_a_movie_nobody_counts__stands_still_for_the_long_time_and_sets_the_habi
     door, root = make(inspector, tmp_path)
     first, short = settled(root, "a.tif"), settled(root, "b.tif")
     inspector.frames |= {"a.tif": 40, "b.tif": 30}
-    assert door.remaining_s(root, first, 299.0) > 0
-    assert door.remaining_s(root, first, 300.0) <= 0
+    assert first.remaining_s(door.required_s(root, first), 299.0) > 0
+    assert first.remaining_s(door.required_s(root, first), 300.0) <= 0
     assert door.facts(root, first, 300.0) == {}
     assert door.session_n_frames == 40
     late = settled(root, "c.tif", since_s=300.0)
     inspector.frames["c.tif"] = 40
-    assert door.remaining_s(root, late, 320.0) <= 0
+    assert late.remaining_s(door.required_s(root, late), 320.0) <= 0
     assert door.facts(root, late, 320.0) == {}
     short.stable_since_s = 300.0
     with pytest.raises(EnvironmentFault, match="30 frames where the session's movies have 40"):

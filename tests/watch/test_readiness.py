@@ -18,7 +18,8 @@ FILE = Seen("file", 10, 1, 1, 1)
 def required(
     path: str = "a.mrc", kind: str = "Movie", *, expected: bool = False, confirmed: bool = False, **facts: bool
 ) -> float:
-    entry = Entry(path, renamed_in=facts.get("renamed_in", False), look=Look(1, 1, 1, facts.get("hole", False)))
+    look = Look(1, 1, 1, facts.get("hole", False), facts.get("blank", False))
+    entry = Entry(path, renamed_in=facts.get("renamed_in", False), look=look)
     return required_s(CONFIG, entry, kind, expected=expected, confirmed=confirmed)
 
 
@@ -54,6 +55,10 @@ def test_settling_times__follow_what_can_be_proved() -> None:
     assert required("a.tif", renamed_in=True) == QUICK_S
     assert required("a.png", kind="Micrograph") == 20.0
     assert required("a.mrc", hole=True, renamed_in=True) == 300.0
+    assert required("a.mrc", blank=True) == 300.0
+    assert required("a.png", kind="Micrograph", blank=True) == 300.0
+    assert required("a.mrc", blank=True, renamed_in=True) == QUICK_S
+    assert required("a.mrc", blank=True, confirmed=True) == QUICK_S
 
 
 def test_two_looks__are_the_least() -> None:

@@ -47,6 +47,17 @@ def test_hostile_names__are_seen_and_opened_byte_for_byte(tmp_path: Path, name: 
     scanner.close()
 
 
+@pytest.mark.parametrize(("content", "is_blank"), [(b"", False), (b"1", False), (bytes(9), True), (b"1" * 5000, False)])
+def test_a_file_that_ends_in_zeros__may_not_be_written_to_its_end(
+    tmp_path: Path, content: bytes, is_blank: bool
+) -> None:
+    for name, end, blank in (("a", b"", is_blank), ("b", bytes(40), True), ("c", bytes(40) + b"1", False)):
+        (tmp_path / name).write_bytes(content + end)
+        found = Tree(str(tmp_path)).answer({"look": [name]})["looks"][name]
+        assert Look(*found).blank is blank
+        assert not Look(*found).hole
+
+
 def test_a_missing_root__is_an_outage(tmp_path: Path) -> None:
     root = tmp_path / "share"
     root.mkdir()
