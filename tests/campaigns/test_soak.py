@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from cryoframe.cli import main
-from cryoframe.testing.soak import history, incomplete
+from cryoframe.testing.soak import history, incomplete, share
 from cryoframe.testing.soak.catalogue import TESTS, chosen
 from cryoframe.testing.soak.score import Line, LoadTest, Room, Verdict
 from cryoframe_formats import mrc_movie, tiff_movie
@@ -98,3 +100,29 @@ def test_the_movies_of_the_load_tests__are_whole_for_their_readers(tmp_path: Pat
 def test_files_that_are_not_whole__in_small(tmp_path: Path) -> None:
     verdict = _verdict(incomplete.incomplete, tmp_path, scale=0.0)
     assert verdict.passed, "\n".join(verdict.text())
+
+
+def test_a_folder_that_is_not_there__is_made_and_one_that_cannot_be_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cryoframe.testing.soak import catalogue
+
+    def seen(room: Room, verdict: Verdict) -> None:
+        verdict.count("elsewhere", [] if room.folder.parent == tmp_path / "new" / "one" else ["it is"], 1)
+
+    monkeypatch.setattr(catalogue, "TESTS", {"LT1": LoadTest("LT1", "a test", seen)})
+    assert main.main(["soak", "LT1", "--folder", str(tmp_path / "new" / "one")]) == 0
+    (tmp_path / "file").write_text("x")
+    assert main.main(["soak", "LT1", "--folder", str(tmp_path / "file" / "below")]) == 2
+    assert f"--folder {tmp_path / 'file' / 'below'} cannot be made" in capsys.readouterr().err
+
+
+def test_a_share_of_the_load_tests__shows_what_is_written_behind_it_and_is_gone_afterwards(tmp_path: Path) -> None:
+    if shutil.which("bindfs") is None or not Path("/dev/fuse").exists():
+        pytest.skip("bindfs is not installed: there is no share to mount")
+    back, front = tmp_path / "back", tmp_path / "front"
+    with share.mounted(back, front, 0.1):
+        (back / "a").write_text("1")
+        assert (front / "a").read_text() == "1"
+    assert not os.path.ismount(front)
+    assert list(front.iterdir()) == []

@@ -10,9 +10,11 @@ from cryoframe.testing.soak.facility import Facility
 from cryoframe.testing.soak.incomplete import mrc_header
 from cryoframe.testing.soak.landing import Landing
 from cryoframe.testing.soak.score import Room, Verdict
-from cryoframe.testing.soak.service import Service
+from cryoframe.testing.soak.service import PATIENCE_S, Service
 
 SIDE_PX, GB = 4096, 1 << 30
+#: What an item takes where more come than can be done.
+WORK_S = 0.2
 #: Reads every frame, as a stage has to, and keeps one.
 STREAM = """\
 total = np.zeros(movie.shape_px, np.float32)
@@ -70,7 +72,7 @@ def slow(room: Room, verdict: Verdict) -> None:
     n_files, rate_1_s = room.size(10_000, 300), 50.0
     facility = Facility(
         room.folder,
-        stages={"ctf": "time.sleep(0.2)"},
+        stages={"ctf": f"time.sleep({WORK_S})"},
         watch={"poll_s": 1.0, "order": "newest"},
     ).write()
     with Service(facility) as service:
@@ -82,7 +84,7 @@ def slow(room: Room, verdict: Verdict) -> None:
         before_MB = service.usage().rss_MB
         service.until(DONE, lambda n: n >= min(n_files, n_then + 50))
         after_MB = service.usage().rss_MB
-        service.until(DONE, lambda n: n >= n_files)
+        service.until(DONE, lambda n: n >= n_files, timeout_s=PATIENCE_S + 2 * n_files * WORK_S)
         service.stop()
     log = history.events(facility.out)
     verdict.count("lost or twice", history.violations(facility.out, set(landing.at_ns), ["ctf"]), n_files)

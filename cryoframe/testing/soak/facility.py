@@ -171,9 +171,9 @@ class Facility:
         self.config.write_text("\n".join([*head, *sections]), encoding="utf-8")
         return self
 
-    def put(self, name: str, number: int) -> Path:
-        """Land an image of its own content."""
-        path = self.land / name
+    def put(self, name: str, number: int, *, into: Path | None = None) -> Path:
+        """Land an image of its own content, in another folder if one is given."""
+        path = (into or self.land) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image(number))
         return path

@@ -23,6 +23,8 @@ N_FRAMES, SIDE_PX = 4, 32
 SETTLE_S, LONG_SETTLE_S, POLL_S = 1.0, 15.0, 0.25
 STALLS_S = (0.05, 0.25, 1.5, 3.0, 6.0)
 N_AT_ONCE = 40
+#: What was rewritten last is taken anew within this, on a busy machine too.
+REDO_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,26 @@ def incomplete(room: Room, verdict: Verdict) -> None:
         wanted = [file for file in files if file.whole]
         service.until(ADMITTED, lambda n: n >= len(wanted))
         time.sleep(2 * SETTLE_S + 2 * POLL_S)
+        rewritten = [file for file in wanted if len(file.whole) > 1]
+        _until(lambda: not _lost(history.events(facility.out), rewritten, last=True))
         service.stop()
     log = history.events(facility.out)
     verdict.count("taken before it was whole", _early(log, files), len(files))
     n_whole = len(wanted)
     verdict.count("lost", _lost(log, wanted), n_whole)
-    rewritten = [file for file in wanted if len(file.whole) > 1]
     verdict.count("rewritten and not redone", _lost(log, rewritten, last=True), max(1, len(rewritten)))
     states = dict(history.ask(facility.out, "SELECT path, reason FROM files WHERE status='rejected'"))
     silent = [file.name for file in files if not file.whole and not states.get(file.name)]
     verdict.count("not whole and without a reason", silent, max(1, len(files) - n_whole))
     for kind in sorted(_WRITERS):
         verdict.figure(f"files {kind}", sum(file.kind == kind for file in files))
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    """Wait until it is so, and no longer than the last of the rewritten may take."""
+    end_s = time.monotonic() + REDO_S
+    while not condition() and time.monotonic() < end_s:
+        time.sleep(1.0)
 
 
 def _early(log: history.Log, files: list[File]) -> list[str]:
