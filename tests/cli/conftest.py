@@ -23,7 +23,7 @@ def cli(tmp_path: Path) -> Cli:
         surroundings = os.environ | {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "COLUMNS": "100"} | environment
         command = [str(PROGRAM), *map(str, words)]
         return subprocess.run(
-            command, cwd=cwd, env=surroundings, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=cwd, env=surroundings, capture_output=True, text=True, timeout=600, check=False
         )
 
     return run
