@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     from cryoframe.execution.run import Run
     from cryoframe.view.keeping import kept_current
     from cryoframe.view.live import live_progress
+    from cryoframe.view.remarks import alarms_of
 
     check_report(options.report)
     with Run.open(changed(options)) as opened:
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
         progress = nullcontext() if options.quiet else live_progress(opened.bus)
         with progress, kept_current(opened.bus, opened.folder):
             opened.execute()
+        for line in () if options.quiet else alarms_of(opened):
+            complain(line)
         if options.report:
             from cryoframe.view.report import write_report
 

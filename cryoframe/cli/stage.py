@@ -217,6 +217,7 @@ def _record(done: Attempted, item: Bound, options: argparse.Namespace, *, many: 
 
     record: dict[str, Any] = {"item": done.item_id, "seconds": round(done.seconds, 3), "peak_MB": round(done.peak_MB)}
     record |= {"error_class": done.error_class, "error": done.message, "metrics": dict(done.metrics), "out": None}
+    record |= {"remarks": list(done.remarks)}
     if done.product is not None:
         target = _target(options, item, many=many)
         if target is not None:
@@ -266,6 +267,8 @@ def _show(record: dict[str, Any]) -> None:
     facts = record["product"]
     shown = ", ".join(f"{name} {_short(value)}" for name, value in facts.items() if name != "kind" and value != "")
     say(f"{record['item']}: {facts['kind']} in {record['seconds']:.2f} s: {shown}")
+    for line in record["remarks"]:
+        say(f"  {line}")
     if record["out"]:
         say(f"  → {record['out']}")
 

@@ -67,7 +67,14 @@ def summary(folder: Path) -> dict[str, Any]:
         elif hasattr(value, "shape"):
             facts[f"{name} shape"] = list(value.shape)
         elif hasattr(value, "resolution_A"):
-            facts[f"{name} 0.143 [Å]"] = value.resolution_A()
+            facts |= _resolutions(name, value)
         elif hasattr(value, "n_rows"):
             facts[f"{name} rows"] = value.n_rows
     return facts
+
+
+def _resolutions(name: str, table: Any) -> dict[str, float]:
+    """Where each of the curves that a table holds falls below 0.143, the one that is freed from its mask last."""
+    curves = ("unmasked", "masked", "corrected")
+    held = [curve for curve in curves if not all(value != value for value in table.floats(f"fsc_{curve}"))]
+    return {f"{name} {curve} 0.143 [Å]": table.resolution_A(curve=f"fsc_{curve}") for curve in held}

@@ -14,6 +14,7 @@ from cryoframe.errors import ConfigError
 from cryoframe.execution.attempts import bounded
 from cryoframe.execution.executor import TRACEBACK, Executor, Inline, Job, Outcome
 from cryoframe.execution.processes import Processes
+from cryoframe.execution.remarks import remarks_in
 from cryoframe.formats import products
 from cryoframe.kernel import contract, device
 from cryoframe.kernel.discovery import Offer
@@ -50,6 +51,8 @@ class Attempted:
     message: str = ""
     traceback: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    #: What the stage said, line by line.
+    remarks: tuple[str, ...] = ()
 
     def load(self) -> Any:
         """Return the product."""
@@ -161,8 +164,9 @@ def _one(
         trace = (folder / TRACEBACK).read_text(encoding="utf-8")
     made = None if outcome.error_class else folder / "product"
     spent = (outcome.seconds, outcome.cpu_s, outcome.peak_MB)
+    metrics, said = dict(voice.metrics), tuple(remarks_in(folder, offer.hook, item.item_id))
     return Attempted(
-        offer, item.item_id, made, *spent, outcome.error_class, bounded(outcome.message), trace, dict(voice.metrics)
+        offer, item.item_id, made, *spent, outcome.error_class, bounded(outcome.message), trace, metrics, said
     )
 
 

@@ -18,6 +18,7 @@ from cryoframe.data.ids import digest_file
 from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault
 from cryoframe.execution import checkpoints, summary, worker_inputs, worker_results
 from cryoframe.execution.executor import RESULT, TRACEBACK, Job
+from cryoframe.execution.remarks import remark
 from cryoframe.formats import products
 from cryoframe.kernel import contract, device
 from cryoframe.kernel.context import StageContext
@@ -210,7 +211,7 @@ def _context(job: Job, tell: Tell, notes: worker_results.Notes, is_cancelled: Ca
 
 def print_line(job: Job, message: str) -> None:
     """Add a line to the attempt's log, among what the plugin printed."""
-    sys.stdout.write(f"[{job.stage_id} {job.item_id}] {message}\n")
+    sys.stdout.write(remark(job.stage_id, job.item_id, message))
 
 
 def _save(job: Job, spec: StageSpec, product: object, notes: worker_results.Notes) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from cryoframe.data.images import CorrectedMicrograph, MicrographSource
 from cryoframe.errors import CryoframeError
 from cryoframe.execution.exposures import exposures
+from cryoframe.execution.remarks import remarks_in
 from cryoframe.execution.run import Run
 from cryoframe.kernel.plan import Node
 from cryoframe.records.state import Task
 from cryoframe.records.store import PRODUCT
 from cryoframe.view import exposures as exposures_page
-from cryoframe.view import sections
+from cryoframe.view import remarks, sections
 from cryoframe.view.style import STYLE as STYLE
 from cryoframe.view.style import whole_page
 
@@ -110,7 +111,8 @@ def _drawn(run: Run, node: Node, task: Task) -> str:
         product = run.store.load(node.id, task.key)
         image, pixel_size_A = _micrograph(run, task) if node.spec.over != "set" else (None, 1.0)
         drawn = sections.draw(sections.Shown(task.item_id, product, image, pixel_size_A))
-        return f"<section>{drawn}{_dropped(run, node, task)}</section>"
+        said = remarks_in(run.store.path(node.id, task.key), node.id, task.item_id) if node.spec.over == "set" else []
+        return f"<section>{drawn}{_dropped(run, node, task)}{remarks.drawn(said)}</section>"
     except (CryoframeError, OSError, ValueError) as error:  # one broken product must not cost the whole report
         return f'<p class="note">{escape(task.item_id)} cannot be drawn: {escape(str(error))}</p>'
 
