@@ -59,7 +59,22 @@ def stack_from_star(
     box = stacks[0].shape[-1]
     images = np.memmap(images_path, np.float32, "w+", shape=(records.n_rows, box, box))
     for row, (group, index) in enumerate(zip(groups.tolist(), columns["stack_index"].tolist(), strict=True)):
-        images[row] = stacks[group].reshape(-1, box, box)[int(index)]
+        stack = stacks[group].reshape(-1, *stacks[group].shape[-2:])
+        if stack.shape[1:] != (box, box):
+            raise Refused(
+                f"boxes of {stack.shape[2]} × {stack.shape[1]} px in {names[group]}, of {box} px in {names[0]}",
+                path=path,
+                expected="square boxes of one size",
+                remedy="Extract all particles with the same box.",
+            )
+        if not 0 <= index < len(stack):
+            raise Refused(
+                f"row {row} is image {index + 1} of {names[group]}, which holds {len(stack)}",
+                path=path,
+                expected=f"1 to {len(stack)}",
+                remedy="The table is of another stack: bring both from the same job.",
+            )
+        images[row] = stack[int(index)]
     return ParticleStack(images, _table(records, seed), float(pixels[0]), _optics(records))
 
 

@@ -82,3 +82,37 @@ def test_a_map_that_is_no_cube__is_refused_and_a_cube_is_marked_as_from_outside(
 def test_a_stored_map__states_its_pixel_size_to_other_programs(tmp_path: Path) -> None:
     products.save(Volume(np.ones((8, 8, 8), np.float32), 1.25), tmp_path)
     assert mrc.read_header(tmp_path / "Volume.data.mrc").pixel_size_A == (1.25, 1.25, 1.25)
+
+
+def two_stacks(tmp_path: Path, second_box: int, second_index: int) -> Path:
+    mrc.write(tmp_path / "a.mrcs", np.ones((2, 8, 8), np.float32), pixel_size_A=2.0, is_stack=True)
+    mrc.write(tmp_path / "b.mrcs", np.ones((4, second_box, second_box), np.float32), pixel_size_A=2.0, is_stack=True)
+    path = tmp_path / "p.star"
+    path.write_text(
+        "data_optics\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n_rlnVoltage\n_rlnSphericalAberration\n"
+        "_rlnAmplitudeContrast\n1 2.0 300 2.7 0.1\n\ndata_particles\nloop_\n_rlnImageName\n_rlnOpticsGroup\n"
+        f"000002@a.mrcs 1\n{second_index:06d}@b.mrcs 1\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("box", "index", "says"),
+    [
+        (8, 5, "row 1 is image 5 of b.mrcs, which holds 4"),
+        # Boxes of 4 px fill one of 8 px: read on regardless, four particles would make one image.
+        (4, 1, r"boxes of 4 × 4 px in b.mrcs, of 8 px in a.mrcs"),
+        (16, 1, r"boxes of 16 × 16 px in b.mrcs"),
+    ],
+)
+def test_images_that_are_not_there_or_of_another_box__are_refused(
+    tmp_path: Path, box: int, index: int, says: str
+) -> None:
+    with pytest.raises(Refused, match=says) as refused:
+        star_products.stack_from_star(two_stacks(tmp_path, box, index), images_path=tmp_path / "images")
+    assert refused.value.remedy
+
+
+def test_stacks_of_one_box__are_gathered(tmp_path: Path) -> None:
+    stack = star_products.stack_from_star(two_stacks(tmp_path, 8, 4), images_path=tmp_path / "images")
+    assert stack.images.shape == (2, 8, 8)
