@@ -288,7 +288,7 @@ class ParticleStack:
                 expected="a finite size above 0",
                 remedy="State the pixel size of the boxes where the file does not, or a wrong one.",
             )
-        if "pixel_size_A" not in self.particles.names:
+        if "pixel_size_A" not in self.particles.names or not len(self.particles):
             return
         sizes = self.particles.floats("pixel_size_A")
         least, largest = float(sizes.min()), float(sizes.max())

@@ -24,6 +24,8 @@ CHUNK = 512
 _CHUNK_VALUES = 2**22
 # Cropped images beyond this many bytes go to a file.
 _IN_MEMORY = 256 * 2**20
+# Images that vary so many times more or less than the others are left out.
+_UNLIKE = 10.0
 _CTF_COLUMNS = ("defocus_u_A", "defocus_v_A", "defocus_angle_deg", "phase_shift_deg")
 
 
@@ -174,21 +176,47 @@ def crop(
 
     Returns
     -------
-    `(c, side, side)` float32, and `(c,)` whether all values of the image are finite (it is zero where not).
+    `(c, side, side)` float32, and `(c,)` the standard deviation of each image before it was cropped: NaN where a value
+    is not finite, and the cropped image zero then.
     """
     shape = (len(rows), side, side)
     if 4 * int(np.prod(shape)) > _IN_MEMORY:
         out: Array = np.memmap(folder / "cropped.raw", dtype=np.float32, mode="w+", shape=shape)
     else:
         out = np.empty(shape, dtype=np.float32)
-    finite = np.empty(len(rows), dtype=bool)
+    spread = np.empty(len(rows))
     step = chunk_of(images.shape[-1])
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         chunk = np.asarray(images[rows[part]], dtype=np.float32)
-        finite[part] = np.isfinite(chunk).all(axis=(1, 2))
-        chunk[~finite[part]] = 0.0
+        finite = np.isfinite(chunk).all(axis=(1, 2))
+        chunk[~finite] = 0.0
+        spread[part] = np.where(finite, chunk.std(axis=(1, 2), dtype=np.float64), np.nan)
         out[part] = chunk if side == chunk.shape[-1] else fourier_crop(chunk, (side, side), origin="centre")
         give_back(images)
         on_chunk(min(start + step, len(rows)))
-    return out, finite
+    return out, spread
+
+
+def unfit(spread: Array) -> dict[str, Array]:
+    """Which images are none of particles as the others are: `(c,)` of each reason why, disjoint.
+
+    Parameters
+    ----------
+    spread
+        `(c,)` standard deviations, from :func:`crop`.
+
+    References
+    ----------
+    Definition: boxes are normalised to one deviation; one that varies ten times more or less than half of the others
+    holds no particle among them, and would outweigh or vanish beside all the others.
+    """
+    finite = np.isfinite(spread)
+    flat = finite & (spread == 0.0)
+    usual = float(np.median(spread[finite & ~flat])) if (finite & ~flat).any() else 0.0
+    unlike = finite & ~flat & ((spread > _UNLIKE * usual) | (spread * _UNLIKE < usual))
+    return {
+        "its image holds values that are not finite numbers": ~finite,
+        "its image has one value everywhere": flat,
+        f"its image varies more than {_UNLIKE:g} times as much, or as little, as the others": unlike,
+    }

@@ -67,7 +67,8 @@ def select_particles(classes: Classes2D, params: Params, ctx: StageContext) -> P
     if not len(particles):
         return particles
     least = max(params.min_score_frac * _upper_score(score, count), params.min_score)
-    best = int(np.argmax(np.where(count >= params.min_class_size, score, -np.inf)))
+    telling = (count >= params.min_class_size) & np.isfinite(score) & np.isfinite(resolution_A)
+    best = int(np.argmax(np.where(telling, score, -np.inf)))
     worst_A = params.max_resolution_ratio * float(resolution_A[best])
     reasons = [
         _reason(float(score[row]), float(resolution_A[row]), int(count[row]), (least, worst_A, params.min_class_size))
@@ -113,7 +114,8 @@ def _counts(classes: Classes2D) -> Array:
 
 
 def _upper_score(score: Array, count: Array) -> float:
-    """Score that the classes of a tenth of the particles reach or exceed."""
+    """Score that the classes of a tenth of the particles reach or exceed; one that is no number is the least."""
+    score = np.where(np.isfinite(score), score, -np.inf)
     order = np.argsort(-score, kind="stable")
     share = np.cumsum(count[order]) / count.sum()
     return float(score[order][int(np.searchsorted(share, 0.1))])
@@ -124,9 +126,9 @@ def _reason(score: float, resolution_A: float, count: int, limits: tuple[float, 
     least, worst_A, fewest = limits
     if count < fewest:
         return f"fewer than {fewest} particles"
-    if score < least:
+    if not score >= least:
         return f"score {score:.2f} below {least:.2f}"
-    return f"resolution {resolution_A:.1f} Å worse than {worst_A:.1f} Å" if resolution_A > worst_A else ""
+    return f"resolution {resolution_A:.1f} Å worse than {worst_A:.1f} Å" if not resolution_A <= worst_A else ""
 
 
 def _alarm(kept_frac: float, params: Params, ctx: StageContext) -> None:

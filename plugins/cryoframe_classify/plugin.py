@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cryoframe import Classes2D, ParticleStack, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import polar_images
-from cryoframe.numerics.bounds import check_bounds, check_order
+from cryoframe.numerics.bounds import check_bounds, check_extent, check_order
 from cryoframe_classify import products
 from cryoframe_classify.expectation import Sampling, State, expect_and_maximise, random_start, without_redundant
 
@@ -33,7 +33,7 @@ class Params:
 
     n_classes: int = 16  # classes in the result; some may end empty
     n_iterations: int = 25  # rounds of expectation and maximisation
-    particle_diameter_A: float = 0.0  # of the soft mask around images and averages; 0 = 85 % of the box
+    particle_diameter_A: float = 0.0  # where the soft mask around images and averages ends; 0 = 85 % of the box
     offset_range_A: float = 0.0  # how far from the box centre a particle may lie; 0 = 20 % of the box
     start_resolution_A: float = 35.0  # finest spacing used in the first round
     finest_resolution_A: float = 12.0  # finest spacing used in the last rounds
@@ -190,17 +190,27 @@ def told(
 def open_images(
     stack: ParticleStack, rows: Array, params: Params, ctx: StageContext
 ) -> tuple[Array, polar_images.PolarImages]:
-    """Cropped images in the order of their identities, without those that are no numbers."""
+    """Cropped images in the order of their identities, without those that cannot be of particles."""
     n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
+    check_extent(n * pixel, particle_diameter_A=params.particle_diameter_A, offset_range_A=params.offset_range_A)
     side = polar_images.cropped_side(n, min(n * pixel / params.finest_resolution_A, 0.48 * n))
     chunk_done = partial(_report_reading, ctx, len(rows))
-    images, finite = polar_images.crop(stack.images, rows, side, folder=ctx.workdir, on_chunk=chunk_done)
-    if not finite.all():
-        ids = np.asarray(stack.particles.column("particle_id"))[rows[~finite]]
-        ctx.drop(ids.tolist(), "its image holds values that are not finite numbers")
-        images, rows = images[finite], rows[finite]
+    images, spread = polar_images.crop(stack.images, rows, side, folder=ctx.workdir, on_chunk=chunk_done)
+    usable = np.ones(len(rows), dtype=bool)
+    for reason, gone in polar_images.unfit(spread).items():
+        if gone.any():
+            ctx.drop(np.asarray(stack.particles.column("particle_id"))[rows[gone]].tolist(), reason)
+        usable &= ~gone
+    if not usable.all():
+        images, rows = images[usable], rows[usable]
     if len(rows) < FEWEST:
-        raise InvalidInput(f"only {len(rows)} images are finite numbers", expected=f"at least {FEWEST}")
+        raise InvalidInput(
+            f"only {len(rows)} images hold finite values that vary as those of the others do",
+            expected=f"at least {FEWEST}",
+            remedy="Look at the images that were dropped, and extract them anew.",
+        )
+    if (n_classes := n_classes_of(len(rows), params)[1]) < params.n_classes:
+        ctx.log(f"{params.n_classes} classes were asked for and {n_classes} are made: half of the {len(rows)} images")
     radius_px = min(0.5 * (params.particle_diameter_A / pixel or 0.85 * n), n / 2 - 1)
     edge_px = min(max(3.0, 0.06 * n), radius_px)
     optics = products.optics_of(stack, rows, ignore_ctf=params.ignore_ctf)

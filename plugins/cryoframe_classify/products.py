@@ -121,6 +121,6 @@ def _columns(state: State, rank: Array, pixel_size_A: float) -> dict[str, Array]
 
 def _resolution_A(ssnr: Array, images: PolarImages) -> float:
     """Spacing at which the signal to noise ratio of an average first falls below one; the box where it never holds."""
-    below = np.flatnonzero(ssnr[1:] < 1.0)
+    below = np.flatnonzero(~(ssnr[1:] >= 1.0))
     ring = int(below[0]) if len(below) else images.box_px // 2
     return images.box_px * images.pixel_size_A / max(ring, 1)

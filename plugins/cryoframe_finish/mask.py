@@ -67,8 +67,8 @@ def make_mask(volume: Volume, params: Params, ctx: StageContext) -> Mask:
         fade_px = max(params.edge_A / pixel, 3.0)
         mask = mask * masks.face_window(mask.shape[0], fade_px)
         ctx.log(
-            f"the mask reached the faces of the box and was let fall to 0 over its last {fade_px * pixel:.0f} Å: "
-            "set a smaller extend_A or edge_A, a higher threshold, or extract larger boxes"
+            f"warning: the mask reached the faces of the box and was let fall to 0 over its last {fade_px * pixel:.0f} "
+            "Å: set a smaller extend_A or edge_A, a higher threshold, or extract larger boxes"
         )
     if not mask.max() > 0.5:
         raise InvalidInput(

@@ -217,8 +217,8 @@ def _warn_of_excess(fitted: float, params: Params, ctx: StageContext) -> None:
     ctx.metric("over_sharpened", float(over))
     if over:
         ctx.log(
-            f"over-sharpened: {params.b_factor_A2:.0f} Å² is {excess_A2:.0f} Å² beyond the {-fitted:.0f} Å² that the "
-            "Guinier plot asks for; what stands out at high resolution is noise. Leave b_factor_A2 at 0"
+            f"ALARM: over-sharpened: {params.b_factor_A2:.0f} Å² is {excess_A2:.0f} Å² beyond the {-fitted:.0f} Å² "
+            "that the Guinier plot asks for; what stands out at high resolution is noise. Leave b_factor_A2 at 0"
         )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cryoframe import ParticleStack, StageContext, Volume, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ab_initio, fourier
-from cryoframe.numerics.bounds import check_bounds, check_order
+from cryoframe.numerics.bounds import check_bounds, check_extent, check_order
 from cryoframe.numerics.polar_images import PolarImages
 from cryoframe.numerics.symmetry import rotation_matrices
 from cryoframe.numerics.symmetry_axes import Axes
@@ -33,7 +33,7 @@ class Params:
     """How the map is searched for."""
 
     symmetry: str = "C1"  # point group the map is to have
-    particle_diameter_A: float = 0.0  # of the soft masks around images and map; 0 = 85 % of the box
+    particle_diameter_A: float = 0.0  # at half height of the soft masks around images and map; 0 = 85 % of the box
     offset_range_A: float = 0.0  # how far from the box centre a particle may lie; 0 = 10 % of the box
     start_resolution_A: float = 25.0  # finest spacing of the first steps; coarser ones see a blob and nothing else
     finest_resolution_A: float = 18.0  # finest spacing of the last steps
@@ -83,9 +83,14 @@ class _Plan:
     box_px: int
 
     @property
+    def group(self) -> str:
+        """Point group, as it is written."""
+        return self.params.symmetry.strip().upper()
+
+    @property
     def n_free(self) -> int:
         """Steps without symmetry."""
-        if not self.params.find_axes or self.params.symmetry.strip().upper() == "C1":
+        if not self.params.find_axes or self.group == "C1":
             return 0
         return min(max(round(self.params.axes_frac * self.params.n_steps), self.n_trial), self.params.n_steps - 1)
 
@@ -96,7 +101,7 @@ class _Plan:
 
     def symmetry(self, number: int) -> str:
         """Point group of a step."""
-        return "C1" if number < self.n_free else self.params.symmetry
+        return "C1" if number < self.n_free else self.group
 
     def step(self, number: int, n_all: int) -> ab_initio.Step:
         """Fineness and number of images of a step: coarse for a third of the steps, then ever finer."""
@@ -130,6 +135,7 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
     stack.require("make a map of", fewest=particles.FEWEST, ctf=not params.ignore_ctf)
     rng = ctx.rng
     n, pixel = int(stack.images.shape[-1]), stack.pixel_size_A
+    check_extent(n * pixel, particle_diameter_A=params.particle_diameter_A, offset_range_A=params.offset_range_A)
     diameter_A = params.particle_diameter_A or 0.85 * n * pixel
     r_last = min(n * pixel / params.finest_resolution_A, 0.48 * n - 2)
     images = particles.take(
@@ -152,8 +158,8 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
     return Volume(
         np.asarray(volume, dtype=np.float32),
         pixel,
-        params.symmetry,
-        f"from the particles alone (ab_initio, {params.symmetry}); hand undetermined",
+        plan.group,
+        f"from the particles alone (ab_initio, {plan.group}); hand undetermined",
     )
 
 
@@ -226,7 +232,7 @@ def _with_axes(
     A map that came out wrong has no symmetry: that one has it, though nothing asked for it, is evidence that it is
     right.
     """
-    group, kept, best = plan.params.symmetry, starts[0], None
+    group, kept, best = plan.group, starts[0], None
     for rank, model in enumerate(starts):
         for number in range(plan.n_trial, plan.n_free):
             done = total - plan.params.n_steps + (number if not rank else plan.n_free)

@@ -13,6 +13,7 @@ from cryoframe.errors import ConfigError, InvalidInput
 from cryoframe.numerics.atoms import potential
 from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.superpose import orientations_for, superpose
+from cryoframe.numerics.symmetry import rotation_matrices
 from cryoframe_model.structure import Atoms, read_atoms
 
 DEVICES = ("cpu",)
@@ -36,6 +37,7 @@ class Params:
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         check_bounds(self, low_pass_A=(0.0, 1000.0), orientation=(0, 1000), b_factor_A2=(-10000.0, 10000.0))
+        rotation_matrices(self.symmetry)
 
 
 @hookimpl
@@ -46,6 +48,7 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
     """
     if params.model is None:
         raise ConfigError("no model file is given", expected='model = "some.cif"', remedy="Set `model` of from_model.")
+    stack.require("make a map for", fewest=0, ctf=False)
     atoms = read_atoms(params.model, assembly=params.assembly, water=params.water)
     ctx.report(1, 3, f"read {len(atoms.kinds)} atoms of {params.model.name}")
     positions_A = place(atoms, params.symmetry, orientation=params.orientation, centre=params.centre)
@@ -66,8 +69,9 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
         occupancies=atoms.occupancies,
     )
     ctx.report(3, 3, "")
-    origin = f"reference-derived: {params.model.name} low-passed to {params.low_pass_A:g} Å"
-    return Volume(data, stack.pixel_size_A, params.symmetry, origin)
+    low_pass_A = max(params.low_pass_A, 2.0 * stack.pixel_size_A)
+    origin = f"reference-derived: {params.model.name} low-passed to {low_pass_A:g} Å"
+    return Volume(data, stack.pixel_size_A, params.symmetry.strip().upper(), origin)
 
 
 def operators(atoms: Atoms) -> NDArray[np.float64]:

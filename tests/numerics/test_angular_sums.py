@@ -139,14 +139,23 @@ def test_cropping__is_the_same_in_memory_and_in_a_file_and_tells_broken_images(t
     images = rng.standard_normal((6, 32, 32)).astype(np.float32)
     images[2, 3, 4] = np.inf
     rows = np.array([5, 2, 0])
-    kept, finite = polar_images.crop(images, rows, 20, folder=tmp_path)
-    assert finite.tolist() == [True, False, True]
+    kept, spread = polar_images.crop(images, rows, 20, folder=tmp_path)
+    assert np.isfinite(spread).tolist() == [True, False, True]
+    assert spread[0] == pytest.approx(images[5].std(), rel=1e-5)
     assert np.allclose(kept[0], fourier.fourier_crop(images[5:6], (20, 20), origin="centre")[0], atol=1e-6)
     monkeypatch.setattr(polar_images, "_IN_MEMORY", 0)
     monkeypatch.setattr(polar_images, "CHUNK", 2)
     filed, _ = polar_images.crop(images, rows, 20, folder=tmp_path)
     assert isinstance(filed, np.memmap)
     assert np.allclose(filed, kept, atol=1e-6)
+
+
+def test_images_unlike_the_others__are_told_by_what_is_wrong_with_them():
+    spread = np.array([1.0, np.nan, 0.9, 0.0, 1.2, 12.0, 0.09, 9.0])
+    reasons = polar_images.unfit(spread)
+    assert [np.flatnonzero(rows).tolist() for rows in reasons.values()] == [[1], [3], [5, 6]]
+    assert [text for text in reasons if "one value" in text or "not finite" in text or "10 times" in text] == [*reasons]
+    assert sum(rows.sum() for rows in polar_images.unfit(np.zeros(4)).values()) == 4
 
 
 PROGRAM = """

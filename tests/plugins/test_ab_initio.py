@@ -158,3 +158,27 @@ def test_what_no_map_can_come_from__is_said_at_once(coil, tmp_path, spoil, compl
 def test_settings_that_cannot_be_meant__are_refused(wrong):
     with pytest.raises(InvalidInput):
         ab_initio.Params(**wrong)
+
+
+def test_ranges_and_particles_that_do_not_fit_the_box__are_refused(coil, tmp_path):
+    for settings in ({"offset_range_A": 20000.0}, {"particle_diameter_A": 1.0}):
+        with pytest.raises(InvalidInput, match=next(iter(settings))):
+            ab_initio.make_initial_volume(coil.stack, ab_initio.Params(**settings), StageContext(tmp_path))
+
+
+def test_point_group__is_written_as_the_field_writes_it(coil, tmp_path):
+    params = ab_initio.Params(symmetry=" c2 ", n_steps=2, n_starts=1, find_axes=False)
+    volume = ab_initio.make_initial_volume(coil.stack, params, StageContext(tmp_path))
+    assert volume.symmetry == "C2"
+    assert "ab_initio, C2" in volume.provenance
+
+
+def test_images_of_another_scale__are_left_out_of_the_map(coil, tmp_path):
+    dropped = []
+    images = np.array(coil.stack.images)
+    images[5] *= 1e6
+    context = StageContext(tmp_path, on_drop=lambda ids, reason, values, threshold: dropped.append((ids, reason)))
+    params = ab_initio.Params(n_steps=2, n_starts=1)
+    ab_initio.make_initial_volume(replace(coil.stack, images=images), params, context)
+    assert [ids for ids, _ in dropped] == [[int(coil.stack.particles.column("particle_id")[5])]]
+    assert "10 times" in dropped[0][1]

@@ -247,3 +247,64 @@ def test_phantom_averages__carry_the_stacks_pixel(two_views, tmp_path):
     result = plugin.classify_2d(two_views[0], plugin.Params(n_classes=1, n_iterations=1), StageContext(tmp_path))
     assert result.pixel_size_A == phantoms.PIXEL_A
     assert result.averages.shape == (1, phantoms.BOX_PX, phantoms.BOX_PX)
+
+
+SHORT = plugin.Params(n_classes=2, n_iterations=3)
+
+
+def drops_of(stack, tmp_path, params):
+    dropped, lines = {}, []
+    context = StageContext(
+        tmp_path,
+        seed=1,
+        on_log=lines.append,
+        on_drop=lambda ids, reason, values, threshold: dropped.update(dict.fromkeys(ids, reason)),
+    )
+    result = plugin.classify_2d(stack, params, context)
+    return result, dropped, " ".join(lines)
+
+
+def test_images_of_nothing_or_of_another_scale__are_dropped_and_do_not_rule_the_others(two_views, tmp_path):
+    stack, _ = two_views
+    images = np.array(stack.images)
+    images[3], images[5] = 0.0, 1e6 * images[5]
+    ids = np.asarray(stack.particles.column("particle_id"))
+    result, dropped, _ = drops_of(replace(stack, images=images), tmp_path, SHORT)
+    assert set(dropped) == {int(ids[3]), int(ids[5])}
+    assert "one value everywhere" in dropped[int(ids[3])]
+    assert "10 times" in dropped[int(ids[5])]
+    assert result.classes.column("n_particles").min() > 0.1 * len(ids)
+
+
+def test_images_that_are_all_flat__are_refused(two_views, tmp_path):
+    with pytest.raises(InvalidInput, match="only 0 images hold finite values"):
+        drops_of(replace(two_views[0], images=np.zeros_like(two_views[0].images)), tmp_path, SHORT)
+
+
+def test_more_classes_than_half_of_the_images__are_cut_down_and_it_is_said(two_views, tmp_path):
+    rows = np.arange(12)
+    few = replace(two_views[0], images=two_views[0].images[rows], particles=two_views[0].particles.select(rows))
+    result, _, said = drops_of(few, tmp_path, plugin.Params(n_classes=100, n_iterations=2))
+    assert len(result.classes) == 6
+    assert "100 classes were asked for and 6 are made" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"offset_range_A": 20000.0}, "offset_range_A = 20000"),
+        ({"particle_diameter_A": 20000.0}, "particle_diameter_A = 20000"),
+        ({"particle_diameter_A": 1.0}, "particle_diameter_A = 1"),
+    ],
+)
+def test_particles_and_ranges_that_do_not_fit_the_box__are_refused_before_any_memory_is_taken(
+    two_views, tmp_path, settings, says
+):
+    with pytest.raises(InvalidInput, match=says) as refused:
+        plugin.classify_2d(two_views[0], plugin.Params(**settings), StageContext(tmp_path))
+    assert refused.value.remedy
+
+
+def test_spectrum_that_is_no_number__resolves_nothing():
+    images = PolarImages(np.zeros((1, 16, 16), np.float32), 16, 2.0, None, 6.0, 2.0)
+    assert products._resolution_A(np.full(9, np.nan), images) == pytest.approx(32.0)

@@ -88,6 +88,15 @@ def test_pure_noise__has_no_good_class_and_raises_the_alarm(tmp_path, say, n_cla
     assert "few" in told[-1]
 
 
+@pytest.mark.parametrize("broken", ["score", "resolution"])
+def test_class_whose_evidence_is_no_number__is_left_out(tmp_path, broken):
+    scores, resolutions = [10.0, 9.0, 8.0], [10.0, 11.0, 12.0]
+    (scores if broken == "score" else resolutions)[0] = float("nan")
+    kept, _, _, dropped = chosen(classes_of([40, 20, 30], scores, resolutions), tmp_path)
+    assert kept == [1, 2]
+    assert "nan" in dropped[0][1]
+
+
 def test_particles_of_unknown_classes__are_refused(tmp_path):
     given = classes_of([20, 30], [9.0, 9.0], [10.0, 10.0])
     wrong = Classes2D(given.averages[:1], given.classes.select([0]), given.particles, 4.0)
