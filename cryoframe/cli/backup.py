@@ -32,5 +32,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         emit({"path": str(target), "events": done.n_events, "last_event_id": done.last_event_id})
     else:
-        say(f"{target}: {done.n_events} events; put it in place of {DATABASE} to go back to it")
+        say(f"{target}: {done.n_events} events")
+        # A log of the old database beside the new one would be written into it.
+        say(f"to go back: stop the run, remove {DATABASE}, {DATABASE}-wal and {DATABASE}-shm, copy this there")
     return 0

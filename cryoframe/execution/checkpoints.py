@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Folder beside ``scratch``.
 CHECKPOINTS = "checkpoints"
+#: So the names of folders begin that are carried on from set to set.
+_CARRIED = "so-far-"
 
 
 def place_of(due: Due, said: Mapping[str, Any], scratch: Path, *, seed: int) -> str:
@@ -44,16 +46,22 @@ def place_of(due: Due, said: Mapping[str, Any], scratch: Path, *, seed: int) -> 
         "seed": seed,
         **{name: said[name] for name in ("source", "params", "files")},
     }
-    name = digest_facts(facts) if due.so_far else due.key
+    name = f"{_CARRIED}{digest_facts(facts)}" if due.so_far else due.key
     return str(scratch.resolve().parent.parent / CHECKPOINTS / due.node.id / name)
 
 
 def made(place: str) -> Path | None:
-    """Return the folder, made if it was not there: for nobody else, as it may hold what nobody has published."""
+    """Return the folder, made if it was not there: for nobody else, as it may hold what nobody has published.
+
+    Those of the stage's earlier tasks are removed: a stage has one task over the set, and this is it now.
+    """
     if not place:
         return None
     folder = Path(place)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for other in folder.parent.iterdir():
+        if other.name != folder.name and not other.name.startswith(_CARRIED):
+            shutil.rmtree(other, ignore_errors=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

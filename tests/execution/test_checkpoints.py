@@ -86,6 +86,28 @@ def test_folder__is_private_and_of_this_task(tmp_path: Path) -> None:
         assert [path.name for path in (run.folder / CHECKPOINTS).iterdir()] == ["classes"]
 
 
+def test_folder_of_a_task_given_up__is_there_for_a_retry_and_goes_when_the_stage_is_tried_with_another_set(
+    tmp_path: Path,
+) -> None:
+    failing = {"classes": RESUMED.replace("if not found", "if True")}
+    with World(tmp_path, stages=STAGES, body=failing).open() as run:
+        run.execute()
+        first = run.state.tasks("classes")[0].key
+        run.retry()
+        run.runner().run_until_idle()
+        found = [event for event in run.journal.replay() if type(event).__name__ == "MetricReported"]
+        told = [event.value for event in found if event.name == "found"]  # type: ignore[attr-defined]
+        assert told[0] == 0.0
+        assert set(told[1:]) == {1.0}, "an attempt did not find what the last one left"
+        carried = run.folder / CHECKPOINTS / "classes" / "so-far-1"
+        carried.mkdir()
+    with World(tmp_path, stages=STAGES, body=failing, n_micrographs=4).open() as run:
+        run.execute()
+        second = run.state.tasks("classes")[0].key
+        assert second != first
+        assert {path.name for path in (run.folder / CHECKPOINTS / "classes").iterdir()} == {second, carried.name}
+
+
 def test_stage_that_does_not_declare_it__is_never_given_what_was_left_of_another_set(tmp_path: Path) -> None:
     world = carrying(tmp_path)
     with world.open() as run:
