@@ -89,7 +89,16 @@ def name_of(folder: Path) -> str:
 
 def remarks(folder: Path) -> list[str]:
     """Return what was assumed when work was begun last, and what of the log could not be read."""
-    return [*_assumed(folder), *_unreadable(folder)]
+    return [*_assumed(folder), *_unreadable(folder), *_refused(folder)]
+
+
+def _refused(folder: Path) -> list[str]:
+    """Return that a new configuration was refused, which a SIGHUP says to nobody, until one is in force."""
+    refused = _last(folder, "ConfigRefused")
+    later = [event for name in ("ConfigReloaded", "RunOpened") if (event := _last(folder, name)) is not None]
+    if refused is None or any(event.event_id > refused.event_id for event in later):
+        return []
+    return [f"the configuration as it is now was refused at {refused.time_utc}: {getattr(refused, 'reason', '')}"]
 
 
 def _unreadable(folder: Path) -> list[str]:

@@ -56,6 +56,8 @@ class Ledger:
         self.plan, self.config, self.store, self._state = plan, config, store, state
         self.known = KnownTasks()
         self.described: dict[str, Mapping[str, Any]] = {}
+        #: Why stages are left out of a live session: nothing of them is ever due.
+        self.left_out: dict[str, str] = {}
         self._items: dict[str, set[str]] = {}
         self._recent: OrderedDict[str, tuple[Item, _Part]] = OrderedDict()
         self._last_sizes: dict[str, int] = {}
@@ -68,6 +70,13 @@ class Ledger:
             self.known[task.stage_id, task.item_id] = Known(task.key, status, digest, _counted(task))
         for item_id, kind in state.item_kinds():
             self._items.setdefault(_section(kind), set()).add(sys.intern(item_id))
+
+    def answered(self, node: Node, said: Mapping[str, Any], refused: str) -> None:
+        """Take in what a stage's plugin said of itself, or why it cannot be used."""
+        if refused:
+            self.left_out[node.id] = refused
+        else:
+            self.described[node.id] = said
 
     def add(self, item: Item) -> None:
         """Take in an item, new or changed."""

@@ -307,10 +307,8 @@ class Runner:
             raise attempts.refusal(node, outcome)
         for event_class, payload in descriptions.told(self.config, node, outcome):
             self._say(event_class, **payload)
-        if outcome.error_class:
-            self._flush()
-        else:
-            self.ledger.described[node.id] = outcome.result
+        self._flush()
+        self.ledger.answered(node, outcome.result, outcome.message if outcome.error_class else "")
 
     # -- outcomes -------------------------------------------------------------------------------------------------
     def _settle(self, outcome: Outcome) -> None:

@@ -89,7 +89,7 @@ class Attention:
             resting=bool(runner.held or runner.paused or guard.reason),
             offline={os.fspath(root.folder): root.offline for root in roots if root.offline},
             disk=guard.reason or runner.paused,
-            failing=runner.breaker.failing(),
+            failing={**runner.breaker.failing(), **_left_out(runner)},
         )
 
     def _tell(self, kind: str, subject: str, message: str, *, begins: bool) -> None:
@@ -108,3 +108,9 @@ class Attention:
                 time_utc=event.time_utc,
             )
         )
+
+
+def _left_out(runner: Runner) -> dict[str, str]:
+    """Return the stages of which nothing is done because their plugins cannot be used, and why."""
+    remedy = "mend it and `cryoframe reload`"
+    return {f"stage '{name}'": f"it is left out: {why}; {remedy}" for name, why in runner.ledger.left_out.items()}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from watched_session import Watched
 
-from cryoframe.errors import ConfigError
+from cryoframe.cli.runs import remarks
+from cryoframe.errors import ConfigError, PluginError
 from cryoframe.execution.run import Run
 from cryoframe.kernel.config import load
 from cryoframe.records.session_events import AlarmCleared, AlarmRaised, AlarmUnsent
@@ -79,3 +80,40 @@ def test_an_alarm_nobody_knows__is_refused_with_the_nearest(watched: Watched) ->
     path.write_text(path.read_text().replace('["stal"]', "[]").replace("poll_s", "stall_s = 0\npoll_s"))
     with pytest.raises(ConfigError, match="stall_s is 0"):
         load(path)
+
+
+def test_a_stage_whose_plugin_cannot_be_used__is_an_alarm_until_it_is_mended(watched: Watched) -> None:
+    path = watched.configure()
+    plugin = watched.folder / "trivial.py"
+    whole = plugin.read_text()
+    plugin.write_text(whole.replace("# factor on the mean", ""))  # a setting without a word of what it is
+    watched.put("a.mrc", 1.0)
+    with Run.open(path) as run:
+        daemon = Daemon(run, DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096))
+        _turns(daemon, 0.8)
+        (alarm,) = run.state.alarms()
+        assert (alarm.kind, alarm.subject) == ("plugin", "stage 'ctf'")
+        assert "Params.scale has no doc" in alarm.message
+        assert run.state.task_counts() == {}
+        plugin.write_text(whole)
+        run.reload()
+        end_s = time.monotonic() + 20.0
+        while run.state.task_counts() != {"ctf": {"done": 1}} and time.monotonic() < end_s:
+            _turns(daemon, 0.3)
+        daemon.close()
+        assert run.state.task_counts() == {"ctf": {"done": 1}}
+        assert run.state.alarms() == []
+
+
+def test_a_configuration_that_was_refused__is_remarked_on_until_one_is_in_force(watched: Watched) -> None:
+    path = watched.configure()
+    text = path.read_text()
+    with Run.open(path) as run:
+        run.runner(live=True)
+        path.write_text(text + "params = { scael = 1.0 }\n")
+        with pytest.raises(PluginError):
+            run.reload()
+        assert "scael" in remarks(run.folder)[-1]
+        path.write_text(text)
+        run.reload()
+        assert not any("was refused" in remark for remark in remarks(run.folder))
