@@ -1,18 +1,22 @@
 """The short tests of single faults with as many trials as a release asks for.
 
 ``python tests/campaigns/fault_trials.py [NAME …]``: each calls a test of the suite with larger numbers and prints what
-came of it; 1 if one failed.
+came of it; 1 if one failed. ``… --repeat 20 G1 B12`` makes the tests of any row of the fault matrix so many times.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
+
+import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -61,16 +65,58 @@ def run(trial: Trial) -> str:
     return "; ".join(said)
 
 
+class Repeated:
+    """Has pytest make each test so many times, and counts what came of it."""
+
+    def __init__(self, n_times: int) -> None:
+        self._n_times = n_times
+        self.n_made = 0
+        self.failed: list[str] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Give each test a number it does not use."""
+        metafunc.fixturenames.append("_time")
+        metafunc.parametrize("_time", range(self._n_times))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count."""
+        self.n_made += report.when == "call" and not report.skipped
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+def repeated(row: str, n_times: int) -> tuple[str, bool]:
+    """Make the tests of a row so many times; returns what came of it, and whether all went well."""
+    matrix = tomllib.loads((TESTS / "fault_matrix.toml").read_text(encoding="utf-8"))
+    counted = Repeated(n_times)
+    nodes = [str(TESTS.parent / node) for node in matrix[row]["tests"]]
+    status = pytest.main(["-q", "-n", "0", "--no-header", "-p", "no:cacheprovider", *nodes], plugins=[counted])
+    n_trials = matrix[row]["trials"] * n_times
+    said = f"{counted.n_made} tests, {n_trials} trials, {len(counted.failed)} failed {' '.join(counted.failed[:3])}"
+    return said.rstrip(), status == 0
+
+
 def main(words: Sequence[str]) -> int:
     """Run the trials named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="*", help=f"{', '.join(TRIALS)}; with --repeat any row of the fault matrix")
+    parser.add_argument("--repeat", type=int, metavar="N", help="make the tests of the rows N times")
+    options = parser.parse_args(words)
     n_failed = 0
-    for name in words or TRIALS:
+    for name in options.name or TRIALS:
         begun_s = time.monotonic()
-        try:
-            said = run(TRIALS[name])
-        except AssertionError as error:
-            said, n_failed = f"FAILED {error}"[:500], n_failed + 1
-        sys.stdout.write(f"{name:12} {TRIALS[name][2]} {time.monotonic() - begun_s:.0f} s: {said}\n")
+        numbers: object = f"times {options.repeat}"
+        if options.repeat:
+            said, went_well = repeated(name, options.repeat)
+            n_failed += not went_well
+        else:
+            numbers = TRIALS[name][2]
+            try:
+                said = run(TRIALS[name])
+            except AssertionError as error:
+                said, n_failed = f"FAILED {error}"[:500], n_failed + 1
+        sys.stdout.write(f"{name:12} {numbers} {time.monotonic() - begun_s:.0f} s: {said}\n")
         sys.stdout.flush()
     return int(bool(n_failed))
 
