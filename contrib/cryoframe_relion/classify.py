@@ -17,7 +17,8 @@ import numpy.typing as npt
 from cryoframe import Classes2D, ParticleStack, StageContext, hookimpl
 from cryoframe.errors import InvalidInput
 from cryoframe.external import Command, Program
-from cryoframe.numerics.bounds import check_bounds
+from cryoframe.numerics import polar_images
+from cryoframe.numerics.bounds import check_bounds, check_extent
 from cryoframe_relion import poses, views
 
 DEVICES = ("cpu",)
@@ -66,7 +67,14 @@ class Params:
 def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Classes2D:
     """Average like views without a reference, with RELION; poses and classes that are known already are not told."""
     views.check(stack, ignore_ctf=params.ignore_ctf)
+    check_extent(
+        stack.images.shape[-1] * stack.pixel_size_A,
+        particle_diameter_A=params.particle_diameter_A,
+        offset_range_A=params.offset_range_A,
+    )
     usable = _usable(stack, ctx)
+    if (n_classes := _n_classes(usable, params)) < params.n_classes:
+        ctx.log(f"{params.n_classes} classes were asked for and {n_classes} are made: half of the images")
     relion = PROGRAM.at(params.executable)
     ctx.report(0, params.n_iterations, "handing particles over")
     poses.hand_over_particles(usable, ctx.workdir)
@@ -82,19 +90,26 @@ def classify_2d(stack: ParticleStack, params: Params, ctx: StageContext) -> Clas
     result = replace(result, particles=result.particles.ordered_like(stack.particles))
     best_A = float(result.classes.floats("resolution_A").min(initial=np.inf))
     ctx.metric("resolution_best_class_A", best_A, "Å")
-    ctx.report(params.n_iterations, params.n_iterations, f"{params.n_classes} classes, best {best_A:.1f} Å")
+    ctx.report(params.n_iterations, params.n_iterations, f"{n_classes} classes, best {best_A:.1f} Å")
     return result
 
 
 def _usable(stack: ParticleStack, ctx: StageContext) -> ParticleStack:
-    """Images that are numbers, in the order of their identities: RELION takes all, and starts by their order."""
-    finite = np.array([bool(np.isfinite(image).all()) for image in stack.images], dtype=bool)
-    if not finite.all():
-        ids = np.asarray(stack.particles.column("particle_id"))
-        ctx.drop(ids[~finite].tolist(), "its image holds values that are not finite numbers")
-    if not finite.any():
-        raise InvalidInput("no image is finite numbers", expected="finite pixels")
-    return in_order(stack, finite)
+    """Images a class can be made of, in the order of their identities: RELION takes all, and starts by their order."""
+    ids = np.asarray(stack.particles.column("particle_id"))
+    spread = np.array([image.std(dtype=np.float64) if np.isfinite(image).all() else np.nan for image in stack.images])
+    usable = np.ones(len(ids), dtype=bool)
+    for reason, gone in polar_images.unfit(spread).items():
+        if gone.any():
+            ctx.drop(ids[gone].tolist(), reason)
+        usable &= ~gone
+    if usable.sum() < views.FEWEST:
+        raise InvalidInput(
+            f"only {usable.sum()} images hold finite values that vary as those of the others do",
+            expected=f"at least {views.FEWEST}",
+            remedy="Look at the images that were dropped, and extract them anew.",
+        )
+    return in_order(stack, usable)
 
 
 def in_order(stack: ParticleStack, wanted: npt.NDArray[np.bool_] | None = None) -> ParticleStack:
@@ -108,7 +123,7 @@ def build(stack: ParticleStack, params: Params, *, seed: int = 0) -> Command:
     """Return what RELION is told; all names are below the work folder."""
     n, pixel_A = int(stack.images.shape[-1]), stack.pixel_size_A
     diameter_A = params.particle_diameter_A or 0.85 * n * pixel_A
-    argv = ["--i", poses.STAR, "--o", f"{poses.OUT}/run", "--K", str(min(params.n_classes, len(stack.particles)))]
+    argv = ["--i", poses.STAR, "--o", f"{poses.OUT}/run", "--K", str(_n_classes(stack, params))]
     argv += ["--iter", str(params.n_iterations), "--tau2_fudge", f"{params.tau2_fudge:g}"]
     argv += ["--particle_diameter", f"{diameter_A:g}", "--zero_mask", "--flatten_solvent"]
     argv += ["--psi_step", f"{params.psi_step_deg:g}", "--oversampling", "1"]
@@ -117,6 +132,11 @@ def build(stack: ParticleStack, params: Params, *, seed: int = 0) -> Command:
     argv += ["--norm", "--scale", "--pad", "2", "--pool", "30", "--dont_check_norm"]
     argv += ["--dont_combine_weights_via_disc", "--j", str(params.n_threads), "--random_seed", str(1 + seed % 2**30)]
     return Command((*argv, *params.extra_arguments))
+
+
+def _n_classes(stack: ParticleStack, params: Params) -> int:
+    """Classes that are made: two images each at least, as in our own."""
+    return max(min(params.n_classes, len(stack.particles) // 2), 1)
 
 
 def _asked(ctx: StageContext, n_iterations: int) -> bool:

@@ -56,13 +56,32 @@ def check(stack: ParticleStack, reference: Volume, mask: Mask | None) -> None:
     stack.require_like(reference)
     if n % 2:
         raise InvalidInput(f"boxes of {n} px", expected="an even number: RELION takes no other")
-    if mask is not None and (mask.data.shape != (n, n, n) or not np.max(mask.data) > 0.5):
-        raise InvalidInput(f"mask of {mask.data.shape} voxels", expected=f"({n}, {n}, {n}) with voxels above 0.5")
+    if mask is not None:
+        _check_mask(mask, n, stack.pixel_size_A)
     if not all(np.isfinite(image).all() for image in stack.images):
         raise InvalidInput("images hold values that are not finite", expected="finite pixels")
     half = np.asarray(stack.particles.column("half"))
     if not np.isin(half, (1, 2)).all() or len(np.unique(half)) != 2:
-        raise HalfSetError("particles without a half-set, or all in one", expected="each in half-set 1 or 2")
+        raise HalfSetError(
+            "particles without a half-set, or all in one",
+            expected="each in half-set 1 or 2",
+            remedy="Leave rlnRandomSubset out of the STAR file, and half-sets are assigned by micrograph.",
+        )
+
+
+def _check_mask(mask: Mask, n: int, pixel_A: float) -> None:
+    if mask.data.shape != (n, n, n) or not np.max(mask.data) > 0.5:
+        raise InvalidInput(
+            f"mask of {mask.data.shape} voxels",
+            expected=f"({n}, {n}, {n}) with voxels above 0.5",
+            remedy="Make it anew with make_mask.",
+        )
+    if not abs(mask.pixel_size_A / pixel_A - 1.0) <= 1e-3:
+        raise InvalidInput(
+            f"a mask with voxels of {mask.pixel_size_A:.4f} Å for images of {pixel_A:.4f} Å",
+            expected="one pixel size",
+            remedy="Make it of a map of these particles.",
+        )
 
 
 def hand_over(stack: ParticleStack, reference: Volume, mask: Mask | None, workdir: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume, hookimpl
 from cryoframe.external import Command, Program
-from cryoframe.numerics.bounds import check_bounds
+from cryoframe.numerics.bounds import check_bounds, check_extent
 from cryoframe.numerics.symmetry import rotation_matrices
 from cryoframe_relion import poses
 
@@ -96,6 +96,11 @@ def refine_3d(
 ) -> Refinement:
     """Refine poses and map with RELION, from nothing but the reference: poses that are known already are not told."""
     poses.check(stack, reference, mask)
+    check_extent(
+        stack.images.shape[-1] * stack.pixel_size_A,
+        particle_diameter_A=params.particle_diameter_A,
+        offset_range_A=params.offset_range_A,
+    )
     relion = PROGRAM.at(params.executable)
     ctx.report(0, 1, "handing particles and reference over")
     poses.hand_over(stack, reference, mask, ctx.workdir)
@@ -108,7 +113,7 @@ def refine_3d(
         is_cancelled=lambda: _asked(ctx, params.n_iterations),
         on_log=ctx.log,
     )
-    symmetry = params.symmetry or reference.symmetry
+    symmetry = symmetry_of(reference, params)
     if not poses.converged(ctx.workdir):
         _reconstruct_halves(symmetry, ctx)
     result = poses.read(ctx.workdir, stack, reference, symmetry=symmetry, diameter_A=diameter_A(stack, params))
@@ -132,6 +137,11 @@ def _reconstruct_halves(symmetry: str, ctx: StageContext) -> None:
             is_cancelled=ctx.cancelled,
             on_log=ctx.log,
         )
+
+
+def symmetry_of(reference: Volume, params: Params) -> str:
+    """Point group, as RELION writes it."""
+    return (params.symmetry or reference.symmetry).strip().upper()
 
 
 def diameter_A(stack: ParticleStack, params: Params) -> float:
@@ -161,7 +171,7 @@ def build(
     ]
     argv += ["--ref", poses.REFERENCE, "--auto_refine", "--split_random_halves", "--firstiter_cc", "--ctf"]
     argv += ["--ini_high", f"{params.initial_low_pass_A:g}", "--particle_diameter", f"{diameter_A(stack, params):g}"]
-    argv += ["--sym", params.symmetry or reference.symmetry, "--flatten_solvent", "--zero_mask", "--norm", "--scale"]
+    argv += ["--sym", symmetry_of(reference, params), "--flatten_solvent", "--zero_mask", "--norm", "--scale"]
     argv += ["--healpix_order", str(healpix_order(params.coarse_step_deg)), "--oversampling", "1"]
     argv += ["--auto_local_healpix_order", "4", "--offset_range", f"{range_px:.2f}", "--offset_step", "2"]
     argv += ["--low_resol_join_halves", f"{params.join_halves_A or -1:g}", "--pad", "2", "--pool", "30"]

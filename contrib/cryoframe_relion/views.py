@@ -21,6 +21,8 @@ from cryoframe_relion import poses
 
 Array = npt.NDArray[Any]
 
+#: Fewer images than this make no classes.
+FEWEST: Final = 10
 EXTRA = (
     Column("distribution_frac", "float32", "RELION's share of the class, over all particles' posteriors."),
     Column("accuracy_rotation_deg", "float32", "RELION's rlnAccuracyRotations; 180 where a class shows nothing."),
@@ -39,7 +41,7 @@ def check(stack: ParticleStack, *, ignore_ctf: bool) -> None:
     InvalidInput
         Saying what, what was expected and what to do.
     """
-    stack.require("classify", ctf=not ignore_ctf)
+    stack.require("classify", fewest=FEWEST, ctf=not ignore_ctf)
     n = int(stack.images.shape[-1])
     if n % 2:
         raise InvalidInput(f"boxes of {n} px", expected="an even number: RELION takes no other")

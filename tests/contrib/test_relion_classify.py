@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import recording_classes as recording
-from recording import RECORDED
-from test_relion_refine import working_in
+import relion_answers
 
 from cryoframe import Classes2D, StageContext
 from cryoframe.errors import Cancelled, CryoframeError, InvalidInput, PluginError
@@ -24,16 +21,7 @@ from cryoframe.testing import phantoms
 from cryoframe_classify import by_class
 from cryoframe_relion import classify, poses, views
 
-KEPT = sorted(RECORDED.glob("*/classify"))
-needs_relion = [
-    pytest.mark.relion,
-    pytest.mark.skipif(shutil.which("relion_refine") is None, reason="RELION is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def made() -> phantoms.Particles:
-    return recording.particles()
+KEPT = relion_answers.kept("classify")
 
 
 @pytest.fixture
@@ -93,6 +81,28 @@ def test_what_cannot_be_classified__is_said_before_relion_starts(made, tmp_path,
         classify.classify_2d(spoil(made.stack), classify.Params(), StageContext(tmp_path))
 
 
+@pytest.mark.parametrize("settings", [{"offset_range_A": 20000.0}, {"particle_diameter_A": 1.0}])
+def test_extents_that_do_not_fit_the_box__are_refused_before_relion_starts(made, tmp_path, settings) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(settings))):
+        classify.classify_2d(made.stack, classify.Params(**settings), StageContext(tmp_path))
+
+
+def test_images_of_nothing_or_of_another_scale__are_not_handed_over(made: phantoms.Particles, tmp_path: Path) -> None:
+    images = np.array(made.stack.images)
+    images[3], images[5] = 0.0, 1e6 * images[5]
+    dropped: list[int] = []
+    context = StageContext(tmp_path, on_drop=lambda ids, reason, values, threshold: dropped.extend(ids))
+    usable = classify._usable(replace(made.stack, images=images), context)
+    ids = np.asarray(made.stack.particles.column("particle_id"))
+    assert sorted(dropped) == sorted(ids[[3, 5]].tolist())
+    assert len(usable.images) == len(usable.particles) == len(ids) - 2
+
+
+def test_classes__are_at_most_half_of_the_images(made: phantoms.Particles) -> None:
+    argv = classify.build(made.stack, classify.Params(n_classes=1000)).argv
+    assert argv[argv.index("--K") + 1] == str(len(made.stack.particles) // 2)
+
+
 def test_an_absent_program__is_named_with_what_to_install(made: phantoms.Particles, tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="not on this machine"):
         classify.classify_2d(made.stack, classify.Params(executable="/nowhere/relion_refine"), StageContext(tmp_path))
@@ -145,7 +155,7 @@ def test_there_is_a_recorded_answer__for_every_tested_version() -> None:
 
 # -- with RELION --------------------
 class TestWithRelion:
-    pytestmark = needs_relion
+    pytestmark = relion_answers.needs("relion_refine")
 
     def test_two_views__are_told_apart(self, made: phantoms.Particles, tmp_path: Path, figure) -> None:
         seen: list[str] = []
@@ -160,10 +170,7 @@ class TestWithRelion:
         started = tmp_path / poses.OUT / "run_it000_optimiser.star"
         with pytest.raises(Cancelled):
             classified(made, tmp_path, is_cancelled=started.exists)
-        until_s = time.monotonic() + 10.0
-        while (left := working_in(tmp_path)) and time.monotonic() < until_s:
-            time.sleep(0.1)
-        assert not left
+        assert not relion_answers.left_in(tmp_path)
 
     def test_failure__is_told_with_relions_last_lines(self, made: phantoms.Particles, tmp_path: Path) -> None:
         params = replace(recording.PARAMS, extra_arguments=("--solvent_mask", "absent.mrc"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import drifting
 import numpy as np
 import pytest
 import recording
+import relion_answers
 from drifting import DOSE_E_A2, N_FRAMES, PIXEL_A, SHAPE_PX
 
 from cryoframe import CorrectedMicrograph, GainReference, Movie, StageContext
@@ -26,11 +26,7 @@ from cryoframe_relion import plugin
 from cryoframe_relion.handover import hand_over, linked_name, star_blocks
 from cryoframe_relion.plugin import Params, build, correct_motion, parse
 
-KEPT = sorted(recording.RECORDED.glob("*/motion"))
-needs_relion = [
-    pytest.mark.relion,
-    pytest.mark.skipif(shutil.which("relion_run_motioncorr") is None, reason="RELION is not installed"),
-]
+KEPT = relion_answers.kept("motion")
 Figure = Callable[[str, object], None]
 TRUTH_PX = -drifting.drift_px()
 
@@ -203,7 +199,7 @@ def test_without_relion__the_error_says_what_to_install(tmp_path: Path, still: n
 class TestRelionItself:
     """Real runs; the drift is large along +x and small along +y, so that a wrong sign, axis or flip shows."""
 
-    pytestmark = needs_relion
+    pytestmark = relion_answers.needs("relion_run_motioncorr")
 
     @pytest.mark.parametrize(("name", "dtype"), [("m.tif", "uint8"), ("m.tif", "float32"), ("m.mrc", "uint16")])
     @pytest.mark.parametrize("with_gain", [False, True])

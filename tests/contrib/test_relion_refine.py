@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import recording_refinement as recording
-from recording import RECORDED
+import relion_answers
 
 from cryoframe import Mask, Refinement, StageContext, Volume
 from cryoframe.errors import Cancelled, CryoframeError, HalfSetError, InvalidInput, PluginError
@@ -23,16 +22,7 @@ from cryoframe.numerics import rotations
 from cryoframe.testing import phantoms
 from cryoframe_relion import poses, refine
 
-KEPT = sorted(RECORDED.glob("*/refine"))
-needs_relion = [
-    pytest.mark.relion,
-    pytest.mark.skipif(shutil.which("relion_refine_mpi") is None, reason="RELION is not installed"),
-]
-
-
-@pytest.fixture(scope="module")
-def made() -> phantoms.Particles:
-    return recording.particles()
+KEPT = relion_answers.kept("refine")
 
 
 @pytest.fixture
@@ -110,7 +100,8 @@ def test_particles__are_handed_over_with_half_sets_and_without_poses(made: phant
         (lambda s: replace(s, images=s.images[:9], particles=s.particles.select(np.arange(9))), "only 9 particles"),
         (lambda s: replace(s, particles=s.particles.without(["defocus_u_A"])), "no CTF"),
         (lambda s: replace(s, images=np.full_like(s.images, np.nan)), "not finite"),
-        (lambda s: replace(s, pixel_size_A=5.0), "reference of"),
+        (lambda s: replace(s, pixel_size_A=5.0), "pixels of 4.0000 Å in a stack of 5.0000 Å"),
+        (lambda s: replace(s, pixel_size_A=5.0, particles=s.particles.without(["pixel_size_A"])), "reference of"),
     ],
 )
 def test_what_cannot_be_refined__is_said_before_relion_starts(made, tmp_path, spoil, complaint) -> None:
@@ -131,6 +122,19 @@ def test_empty_reference_and_mask__are_refused(made: phantoms.Particles) -> None
         poses.check(made.stack, Volume(empty, phantoms.PIXEL_A), None)
     with pytest.raises(InvalidInput, match="mask"):
         poses.check(made.stack, made.volume, Mask(empty, phantoms.PIXEL_A))
+    with pytest.raises(InvalidInput, match=r"a mask with voxels of 2\.0000 Å for images"):
+        poses.check(made.stack, made.volume, Mask(empty + 1.0, 2.0))
+
+
+@pytest.mark.parametrize("settings", [{"offset_range_A": 20000.0}, {"particle_diameter_A": 1.0}])
+def test_extents_that_do_not_fit_the_box__are_refused_before_relion_starts(made, tmp_path, settings) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(settings))):
+        refine.refine_3d(made.stack, made.volume, None, refine.Params(**settings), StageContext(tmp_path))
+
+
+def test_the_point_group__is_told_as_relion_writes_it(made: phantoms.Particles) -> None:
+    argv = refine.build(made.stack, made.volume, None, refine.Params(symmetry=" d2 ")).argv
+    assert argv[argv.index("--sym") + 1] == "D2"
 
 
 def test_an_absent_program__is_named_with_what_to_install(made: phantoms.Particles, tmp_path: Path) -> None:
@@ -195,7 +199,7 @@ def test_there_is_a_recorded_answer__for_every_tested_version() -> None:
 
 # -- with RELION --------------------
 class TestWithRelion:
-    pytestmark = needs_relion
+    pytestmark = relion_answers.needs("relion_refine_mpi")
 
     def test_phantom__is_refined(self, made: phantoms.Particles, tmp_path: Path, figure) -> None:
         seen: list[str] = []
@@ -210,24 +214,9 @@ class TestWithRelion:
         started = tmp_path / poses.OUT / "run_it000_optimiser.star"
         with pytest.raises(Cancelled):
             refined(made, tmp_path, is_cancelled=started.exists)
-        until_s = time.monotonic() + 10.0
-        while (left := working_in(tmp_path)) and time.monotonic() < until_s:
-            time.sleep(0.1)
-        assert not left
+        assert not relion_answers.left_in(tmp_path)
 
     def test_failure__is_told_with_relions_last_lines(self, made: phantoms.Particles, tmp_path: Path) -> None:
         params = replace(recording.PARAMS, extra_arguments=("--solvent_mask", "absent.mrc"))
         with pytest.raises(CryoframeError, match=r"absent\.mrc"):
             refine.refine_3d(made.stack, made.volume, None, params, StageContext(tmp_path))
-
-
-def working_in(folder: Path) -> list[str]:
-    """Processes whose current folder is this one."""
-    found = []
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        try:
-            if link.readlink() == folder.resolve():
-                found.append(link.parent.name)
-        except OSError:
-            continue
-    return found
