@@ -43,7 +43,7 @@ class Child:
         self._deadline_s = deadline_s
         self._process: subprocess.Popen[bytes] | None = None
         self._pieces, self._late_at_s = b"", 0.0
-        #: What the helper last said it was doing.
+        #: What the helper last said it was doing; empty once it has answered.
         self.beat = ""
 
     def ask(self, question: Mapping[str, Any]) -> Answer:
@@ -95,6 +95,7 @@ class Child:
                 answer: Answer = json.loads(line)
                 self._late_at_s = time.monotonic() + self._deadline_s
                 if "beat" not in answer:
+                    self.beat = ""  # what comes of the helper now is not the fault of what it has answered
                     return answer
                 self.beat = str(answer["beat"])
                 continue

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -145,3 +147,17 @@ def test_a_file_that_changes_while_it_is_read__is_incomplete(watched: Watched) -
 
     said = Desk({"files": [], "blocked": []}).answer({"read": str(path), "kind": "Micrograph"}, beat)
     assert (said["type"], said["what"]) == ("Incomplete", "the file changed while it was read")
+
+
+def test_a_process_lost_between_two_files__is_not_the_fault_of_the_second(tmp_path: Path, intake: Intake) -> None:
+    said = [{"beat": "digest"}, {"beat": "header"}, {"size": 1, "mtime_ns": 2, "digest": "d", "header": {}}]
+    lines = "".join(f"{json.dumps(one)}\n" for one in said)
+    intake._child._command = [sys.executable, "-c", f"import sys; sys.stdin.readline(); print({lines!r}, end='')"]
+    intake.begin([tmp_path / "first", tmp_path / "second"], "Micrograph")
+    found = None
+    while found is None:
+        found = intake.outcome(1.0)
+    assert found.digest == "d"
+    with pytest.raises(EnvironmentFault, match="died"):
+        intake.outcome(20.0)
+    intake.close()
