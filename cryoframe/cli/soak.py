@@ -52,9 +52,9 @@ def run(options: argparse.Namespace) -> int:
         complain(f"{test.name}: {test.title} …")
         with _folder(options.folder) as folder:
             verdict = test.judged(Room(folder, options.scale, options.seed, options.hours or 2.0))
-        facts.append(verdict.facts())
-        if not options.json:
-            say("\n".join(verdict.text()))
+            facts.append(verdict.facts())
+            if not options.json:
+                say("\n".join(verdict.text()))  # clearing up may take minutes
     _write(options, {"scale": options.scale, "seed": options.seed, "n_cpus": os.cpu_count(), "tests": facts})
     return int(not all(entry["passed"] for entry in facts))
 

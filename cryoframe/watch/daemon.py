@@ -32,8 +32,8 @@ from cryoframe.watch.wakeup import Wakeup
 ADMIT_S = 0.3
 STEP_S, MIN_GAP_S = 0.2, 0.1
 #: A rescan that takes long is not begun again before so many times what it took; a hint brings it forward, but to no
-#: less than so many times what it took of a processor.
-SCANS_APART, HINTS_APART = 3.0, 10.0
+#: less than so many times what going through all files took of a processor (what is new costs once, however often).
+SCANS_APART, HINTS_APART = 3.0, 15.0
 #: Files are looked at in groups, so many times in the time they have to stand still: so much later are they taken.
 LOOKS_A_SETTLING = 10.0
 #: Requests are looked for at least so often.
@@ -217,7 +217,6 @@ class Daemon:
     # -- what landed ----------------------------------------------------------------------------------------------
     def _rescan(self) -> None:
         start_s, up_to_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-        cpu_s = time.thread_time()
         self._wakeup.tend()
         self._guard.check()
         fault: EnvironmentFault | None = None
@@ -230,6 +229,7 @@ class Daemon:
                 self._last_change_s = start_s if changed else self._last_change_s
         if fault is not None:
             raise fault
+        cpu_s = time.thread_time()
         self._tell_outages()
         self.check_arithmetic()
         self._watermarks.note(self.roots, up_to_utc, start_s)

@@ -24,7 +24,7 @@ from cryoframe.watch.scanner import Look
 #: A reading that takes longer goes on while the daemon does something else.
 LINGER_S = 0.05
 #: Files admitted in one transaction: two events each, so that a group is what the disk takes in one go.
-GROUP = 100
+GROUP = 200
 #: A group is begun with no more than this, so that a reload or an end need not wait for many large movies.
 _GROUP_BYTES, _NAME_BYTES = 256 << 20, 30_000
 

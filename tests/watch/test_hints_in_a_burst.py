@@ -73,7 +73,7 @@ def test_many_hints_over_a_long_time__are_no_burst(wakeup: Wakeup, clock: Clock,
 def test_files_that_land_while_nobody_listens__are_found_as_soon_as_with_hints(
     watched: Watched, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str, object], None]
 ) -> None:
-    watched.configure(settle_s=0.2, poll_s=30.0, observer="native")
+    watched.configure(settle_s=0.2, poll_s=600.0, observer="native")
     monkeypatch.setattr("cryoframe.watch.wakeup.BURST", 1)
     monkeypatch.setattr("cryoframe.watch.wakeup.BURST_1_S", 0.0)
     rested: list[bool] = []
@@ -96,11 +96,11 @@ def test_files_that_land_while_nobody_listens__are_found_as_soon_as_with_hints(
     start_s = time.monotonic()
     events = watched.session_with(land, 2.0)
     assert len(admitted(events)) == 6
-    assert time.monotonic() - start_s < 25.0, "long before the next regular rescan"
+    assert time.monotonic() - start_s < 300.0, "long before the next regular rescan"
     figure("s of a session whose hints were not listened to", round(time.monotonic() - start_s, 1))
 
 
-def test_hints__leave_nine_tenths_of_a_processor_whatever_a_rescan_costs(
+def test_hints__leave_most_of_a_processor_whatever_a_rescan_costs(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon._rescan()

@@ -139,10 +139,12 @@ def late(room: Room, verdict: Verdict) -> None:
     verdict.figure("all admitted", all_s, "s", 120.0)
     verdict.figure("CPU an admitted file, starting included", 1e3 * used.cpu_s / landing.n_files, "ms")
     verdict.figure("database", _kB(facility) / landing.n_files, "kB a file", 2.0)
+    taken_up_s = []
     for _ in range(4):
         with Service(facility) as service:
-            service.until_at_work()
+            taken_up_s.append(service.until_at_work())
             service.stop()
+    verdict.figure("restart to the first rescan accounted for, worst", max(taken_up_s), "s")
     _judge(verdict, landing)
     order("resume", facility)
     n_events = history.ask(facility.out, "SELECT max(seq) FROM events")[0][0]

@@ -46,6 +46,9 @@ class Service:
 
     def __init__(self, facility: Facility, *words: str, verb: str = "watch") -> None:
         self.facility, self._start_s = facility, time.monotonic()
+        self._n_events_before = 0
+        with contextlib.suppress(Exception):  # there is no run yet
+            self._n_events_before = int(history.ask(facility.out, "SELECT max(seq) FROM events")[0][0] or 0)
         self._log = (facility.folder / "service.log").open("ab")
         command = [sys.executable, "-c", _ENTRY, verb, str(facility.config), "--quiet", *words]
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, start_new_session=True)
@@ -73,9 +76,9 @@ class Service:
         self.process.wait(PATIENCE_S)
         return self._ended()
 
-    def ended(self) -> int:
+    def ended(self, timeout_s: float = PATIENCE_S) -> int:
         """Wait until it ends by itself, and return its exit status."""
-        self.process.wait(PATIENCE_S)
+        self.process.wait(timeout_s)
         return self._ended()
 
     def _ended(self) -> int:
@@ -105,9 +108,10 @@ class Service:
         raise TimeoutError(f"not within {timeout_s:.0f} s: {sql}")
 
     def until_at_work(self) -> float:
-        """Wait until the first rescan is accounted for."""
-        before = "SELECT max(seq) FROM log WHERE name='RunOpened'"
-        return self.until(f"SELECT count(*) FROM log WHERE name='Reconciled' AND seq>({before})", lambda n: n > 0)
+        """Wait until the first rescan of this process is accounted for."""
+        return self.until(
+            f"SELECT count(*) FROM log WHERE name='Reconciled' AND seq>{self._n_events_before}", lambda n: n > 0
+        )
 
     def last_words(self) -> str:
         """Return the end of what it wrote."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from cryoframe.testing.soak import history
 from cryoframe.testing.soak.facility import Facility
 from cryoframe.testing.soak.score import Room, Verdict
-from cryoframe.testing.soak.service import Service
+from cryoframe.testing.soak.service import PATIENCE_S, Service
 
 #: What each does to every image it is given.
 BEASTS = MappingProxyType(
@@ -27,7 +27,7 @@ BEASTS = MappingProxyType(
     }
 )
 GOOD, ATTEMPTS = "time.sleep(0.05)", 3
-WORKERS = 4
+WORKERS, TIMEOUT_S = 4, 1.0
 
 
 def zoo(room: Room, verdict: Verdict) -> None:
@@ -62,13 +62,13 @@ def _run(room: Room, name: str, beasts: dict[str, str], n_items: int) -> tuple[h
         stages=stages,
         run={"executor": "processes", "workers": WORKERS},
         watch=None,
-        stage={"attempts": ATTEMPTS, "timeout_s": 1.0, "memory_MB": 300},
+        stage={"attempts": ATTEMPTS, "timeout_s": TIMEOUT_S, "memory_MB": 300},
         inputs='[micrographs]\nfiles = "land/*.dat"\npixel_size_A = 1.0',
     ).write()
     for number in range(n_items):
         facility.put(f"m{number:03d}.dat", number)
     with Service(facility, verb="run") as service:
-        service.ended()
+        service.ended(PATIENCE_S + n_items * len(bad) * ATTEMPTS * TIMEOUT_S)
     log = history.events(facility.out)
     spent = [said["seconds"] for kind, said in log if kind == "StageFinished" and said["stage_id"] == "good"]
     return log, sorted(spent)[len(spent) // 2] if spent else float("inf"), service
