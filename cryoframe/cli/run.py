@@ -34,7 +34,7 @@ def change_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run; 1 when something was given up or refused."""
+    """Run; 1 when something was given up or refused, 130 when it was cancelled."""
     from cryoframe.execution.run import Run
     from cryoframe.view.keeping import kept_current
     from cryoframe.view.live import live_progress
@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
 
             write_report(opened, options.report)
         status = in_order(opened.status(), [stage.id for stage in opened.config.stages])
-    return conclude(status, options)
+        cancelled = opened.cancelled
+    return conclude(status, options, cancelled=cancelled)
 
 
 def changed(options: argparse.Namespace) -> RunConfig:
@@ -105,12 +106,17 @@ def in_order(status: dict[str, Any], stages: Sequence[str]) -> dict[str, Any]:
     return status | {"tasks": {stage: tasks[stage] for stage in (*stages, *tasks) if stage in tasks}}
 
 
-def conclude(status: dict[str, Any], options: argparse.Namespace) -> int:
+def conclude(status: dict[str, Any], options: argparse.Namespace, *, cancelled: bool = False) -> int:
     """Say how it went."""
+    from cryoframe.cli.main import EXIT_INTERRUPTED
+
     if options.json:
         emit(status)
     else:
         write(status)
+    if cancelled:
+        complain("cancelled; the same command goes on where it was")
+        return EXIT_INTERRUPTED
     return int(bool(status["given_up"]) or "rejected" in status["files"])
 
 

@@ -26,7 +26,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Watch; 0 after a signal, which is the usual end; else, once idle, 1 when something was given up or refused."""
+    """Watch; 0 after a signal, which is the usual end; 130 when cancelled, so that no service starts it again.
+
+    Else, once idle, 1 when something was given up or refused.
+    """
     from cryoframe.cli.run import changed, check_report, conclude, in_order, remark
     from cryoframe.execution import places
     from cryoframe.execution.run import Run
@@ -50,5 +53,6 @@ def run(options: argparse.Namespace) -> int:
 
             write_report(opened, options.report)
         status = in_order(opened.status(), [stage.id for stage in config.stages])
-    failed = conclude(status, options)
-    return 0 if stopped else failed
+        cancelled = opened.cancelled
+    failed = conclude(status, options, cancelled=cancelled)
+    return 0 if stopped and not cancelled else failed

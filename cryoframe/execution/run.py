@@ -237,6 +237,11 @@ class Run:
                     remedy="Write them first with `cryoframe simulate`; name them in [movies], or watch their folder.",
                 )
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody had it end before its work was done."""
+        return self._runner is not None and self._runner.stopping
+
     # -- what people ask of it while it works -----------------------------------------------------------------------
     def _pause(self, request: Request) -> str:
         runner = self.runner_in_charge()

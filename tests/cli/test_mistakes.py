@@ -297,3 +297,17 @@ def test_watch__ends_with_0_after_a_signal_whatever_was_given_up(
 
 def test_an_argument_too_many__is_said_of_the_verb(cli: Cli) -> None:
     refused(cli("backup", "run.toml", "copy.sqlite"), "cryoframe backup: unrecognized", "cryoframe backup --help")
+
+
+def test_cancelled__is_no_success_so_no_service_starts_it_again(
+    tmp_path: Path, cli: Cli, configuration: Path, facility: Path
+) -> None:
+    begun = tmp_path / "begun"
+    slow = f"import time, pathlib\n    pathlib.Path({str(begun)!r}).touch()\n    time.sleep(60)\n    ctx.metric("
+    facility.write_text(facility.read_text().replace("ctx.metric(", slow, 1))
+    process = started(tmp_path, "run", configuration)
+    until(begun.exists)
+    assert cli("cancel", configuration).returncode == 0
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "cancelled; the same command goes on" in said

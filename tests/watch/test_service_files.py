@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cryoframe.cli.main import EXIT_USER, parser
+from cryoframe.cli.main import EXIT_INTERRUPTED, EXIT_USER, parser
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "service"
 
@@ -26,7 +26,7 @@ def test_the_unit__starts_a_command_that_exists_and_reloads_by_the_signal_that_i
     options = parser([words[1]]).parse_args(words[1:])
     assert (options.verb, str(options.config), options.quiet) == ("watch", "/etc/cryoframe/%i.toml", True)
     assert service["ExecReload"].split()[1] == "-HUP"
-    assert int(service["RestartPreventExitStatus"]) == EXIT_USER
+    assert [int(status) for status in service["RestartPreventExitStatus"].split()] == [EXIT_USER, EXIT_INTERRUPTED]
     assert service["ProtectSystem"] == "strict"
 
 
