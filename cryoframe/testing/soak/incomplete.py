@@ -23,8 +23,9 @@ N_FRAMES, SIDE_PX = 4, 32
 SETTLE_S, LONG_SETTLE_S, POLL_S = 1.0, 15.0, 0.25
 STALLS_S = (0.05, 0.25, 1.5, 3.0, 6.0)
 N_AT_ONCE = 40
-#: What was rewritten last is taken anew within this, on a busy machine too.
+#: What was rewritten last is taken anew within this, what is cut is refused within this, on a busy machine too.
 REDO_S = 60.0
+REFUSED = "SELECT count(*) FROM files WHERE status='rejected'"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def incomplete(room: Room, verdict: Verdict) -> None:
         wanted = [file for file in files if file.whole]
         service.until(ADMITTED, lambda n: n >= len(wanted))
         time.sleep(2 * SETTLE_S + 2 * POLL_S)
-        rewritten = [file for file in wanted if len(file.whole) > 1]
+        rewritten, n_cut = [file for file in wanted if len(file.whole) > 1], len(files) - len(wanted)
         _until(lambda: not _lost(history.events(facility.out), rewritten, last=True))
+        _until(lambda: history.ask(facility.out, REFUSED)[0][0] >= n_cut)
         service.stop()
     log = history.events(facility.out)
     verdict.count("taken before it was whole", _early(log, files), len(files))
@@ -72,7 +74,7 @@ def incomplete(room: Room, verdict: Verdict) -> None:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    """Wait until it is so, and no longer than the last of the rewritten may take."""
+    """Wait until it is so, and no longer than the last file may take."""
     end_s = time.monotonic() + REDO_S
     while not condition() and time.monotonic() < end_s:
         time.sleep(1.0)
