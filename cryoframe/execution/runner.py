@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ from cryoframe.execution.executor import JOB, RESULT, Executor, Job, Outcome
 from cryoframe.execution.known import DONE, GIVEN_UP, SET, TOLD, WAITING, Known
 from cryoframe.execution.ledger import Due, Ledger, dependents
 from cryoframe.execution.outbox import Outbox
-from cryoframe.execution.room import is_short
+from cryoframe.execution.room import shortage
 from cryoframe.execution.sweep import Sweep
 from cryoframe.execution.waiting import Place, Waiting
 from cryoframe.kernel.plan import Node
@@ -288,10 +287,9 @@ class Runner:
             self._fail(running, Outcome("", {}, "environment", str(error)))
 
     def _has_room(self) -> bool:
-        free_MB = shutil.disk_usage(self.store.folder / "scratch").free / 2**20
-        short = is_short(free_MB, self.low_water_MB, was_short=bool(self.paused))
+        short = shortage(self.store.folder / "scratch", self.low_water_MB, was_short=bool(self.paused))
         if short and not self.paused:
-            self.paused = f"only {free_MB:.0f} MB are free in {self.store.folder}"
+            self.paused = short
             self._say(events.RunPaused, reason=self.paused)
         elif self.paused and not short:
             self.paused = ""
