@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cryoframe.data.images import Classes2D, CorrectedMicrograph, CtfFit, ParticleStack
 from cryoframe.data.maps import HalfMaps, LocalResolution, Mask, Volume
-from cryoframe.data.results import Refinement, SharpenedMap
+from cryoframe.data.results import Classes3D, Refinement, SharpenedMap
 from cryoframe.data.tables import ClassTable, FscTable, ParticleTable
 from cryoframe.numerics.fsc import resolution_at
 from cryoframe.view import pictures, plots
@@ -30,6 +30,8 @@ class Shown:
     metrics: Mapping[str, tuple[float, str]] | None = None
 
 
+#: Maps of classes that are drawn; all are in the table.
+N_VOLUMES = 8
 #: Ends of columns' names and how they are written.
 _UNITS = (("_id", ""), ("_frac", ""), ("_deg", "[°]"), ("_A", "[Å]"))
 _T = TypeVar("_T")
@@ -135,8 +137,7 @@ def classes_2d(shown: Shown) -> str:
     classes = _as(shown.product, Classes2D)
     sizes = classes.classes.floats("n_particles")
     order = np.argsort(-sizes, kind="stable")
-    ids = classes.classes.column("class_id")[order]
-    sheet = pictures.montage(np.asarray(classes.averages)[ids], n_columns=min(10, len(ids)))
+    sheet = pictures.montage(np.asarray(classes.averages)[order], n_columns=min(10, len(order)))
     text = ", ".join(f"{int(size)}" for size in sizes[order])
     drawn = figure(
         picture(pictures.enlarge(sheet, 2), pixelated=True), f"{shown.name}: particles in each class: {text}"
@@ -233,23 +234,63 @@ def sharpened(shown: Shown) -> str:
     return body + volume_slices(result.volume, shown.name) + fsc_curves(result.fsc, shown.name)
 
 
+def classes_3d(shown: Shown) -> str:
+    """Draw the maps of the classes, the most populated first, and what their table says."""
+    classes = _as(shown.product, Classes3D)
+    sizes = classes.classes.floats("n_particles")
+    order = np.argsort(-sizes, kind="stable")
+    ids = classes.classes.column("class_id")
+    drawn = [
+        volume_slices(classes.volumes[row], f"{shown.name}, class {ids[row]}, {int(sizes[row])} particles")
+        for row in order[:N_VOLUMES].tolist()
+    ]
+    return "".join(drawn) + class_figures(classes.classes, order)
+
+
 def half_maps(shown: Shown) -> str:
     """Draw the first half-map."""
     return slices(np.asarray(_as(shown.product, HalfMaps).first.data), f"{shown.name}: first half")
 
 
 def mask(shown: Shown) -> str:
-    """Draw a mask or a map of local resolution."""
-    product = shown.product
-    if not isinstance(product, (Mask, LocalResolution)):
-        raise TypeError(type(product).__name__)
-    return slices(np.asarray(product.data), shown.name)
+    """Draw a mask."""
+    return slices(np.asarray(_as(shown.product, Mask).data), shown.name)
+
+
+def local_resolution(shown: Shown) -> str:
+    """Draw central slices of the resolution on one scale, how it is spread, and the map that was low-passed by it."""
+    product = _as(shown.product, LocalResolution)
+    data = np.asarray(product.data, dtype=np.float64)
+    # What is not resolved, or lies outside of the mask, has the coarsest value of all.
+    resolved = data[data < 0.99 * data.max(initial=0.0)]
+    if not resolved.size:
+        return f"<p>{escape(shown.name)}: nothing is resolved.</p>"
+    fine_A, coarse_A = (float(value) for value in np.quantile(resolved, (0.05, 0.95)))
+    middle = data.shape[0] // 2
+    views = [data[middle], data[:, middle], data[:, :, middle]]
+    sheet = np.hstack([_shaded(view, fine_A, coarse_A, float(data.max())) for view in views])
+    caption = (
+        f"{shown.name}: resolution across z, y, x: white is {fine_A:.1f} Å or finer, dark grey {coarse_A:.1f} Å or "
+        "coarser, black not resolved or outside of the mask"
+    )
+    body = figure(picture(pictures.enlarge(sheet, max(1, 600 // sheet.shape[1])), pixelated=True), caption)
+    body += figure(plots.histogram(resolved, plots.Axes("resolution [Å]", "voxels")), "Resolved voxels")
+    if product.filtered is not None:
+        body += volume_slices(product.filtered, f"{shown.name}, low-passed voxel by voxel")
+    return body
+
+
+def _shaded(view: NDArray[np.float64], fine_A: float, coarse_A: float, unresolved_A: float) -> NDArray[np.uint8]:
+    """Grey of a slice with a white line to its right."""
+    part = np.clip((coarse_A - view) / max(coarse_A - fine_A, 1e-6), 0.0, 1.0)
+    grey = np.where(view < 0.99 * unresolved_A, 60.0 + 195.0 * part, 0.0).astype(np.uint8)
+    return np.pad(grey, ((0, 0), (0, 2)), constant_values=255)
 
 
 SECTIONS: Mapping[type, Section] = {
     CorrectedMicrograph: corrected_micrograph, CtfFit: ctf_fit, ParticleTable: picks, ParticleStack: particle_stack,
     Classes2D: classes_2d, Volume: volume, Refinement: refinement, SharpenedMap: sharpened, HalfMaps: half_maps,
-    Mask: mask, LocalResolution: mask,
+    Mask: mask, LocalResolution: local_resolution, Classes3D: classes_3d,
 }  # fmt: skip
 
 
