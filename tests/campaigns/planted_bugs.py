@@ -29,6 +29,7 @@ COPIED = ("cryoframe", "plugins", "contrib", "tests", "examples", "pyproject.tom
 LIMIT_S = 600.0
 #: The tests of all bugs together, without a bug.
 WHOLE_LIMIT_S = 7200.0
+MOST_PASSED_OVER = 5
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,18 @@ def main(words: Sequence[str]) -> int:
 
 
 def _trial(tree: Path, bug: Bug) -> Trial:
-    with planted(tree, bug):
-        found = tried(tree, [*bug.tests, *(["-k", bug.only] if bug.only else [])])
-    if found.caught and "::" in found.by and tried(tree, [found.by]).caught:
-        found = Trial(False, "", found.seconds)  # that test fails without the bug as well: it says nothing
+    """Plant a bug and see which test notices; one that fails without the bug as well says nothing, and is left out."""
+    passed_over: list[str] = []
+    while True:
+        with planted(tree, bug):
+            left_out = [f"--deselect={name}" for name in passed_over]
+            found = tried(tree, [*bug.tests, *left_out, *(["-k", bug.only] if bug.only else [])])
+        if not (found.caught and "::" in found.by and tried(tree, [found.by]).caught):
+            break
+        passed_over.append(found.by)
+        if len(passed_over) > MOST_PASSED_OVER:
+            found = Trial(False, "", found.seconds)
+            break
     name = found.by.rpartition("/")[2]
     sys.stdout.write(
         f"{bug.name:<36} {f'caught by {name}' if found.caught else 'NOT CAUGHT'} ({found.seconds:.0f} s)\n"
