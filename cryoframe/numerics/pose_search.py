@@ -321,16 +321,13 @@ def search_local(
     ----------
     Adaptive sampling: Scheres, J. Struct. Biol. 180, 519 (2012), section 2.3.
     """
-    xp = namespace(volume_ft)
     if start.rotations.ndim != 4:
         raise InvalidInput(
             f"start rotations have shape {start.rotations.shape}",
             expected="(m, k, 3, 3)",
             remedy="Add an axis for candidates.",
         )
-    fast = native(xp, "pose_search")
-    score = generic_local_scores if fast is None else fast.local_scores
-    cross, square = score(xp, volume_ft, targets, start, neighbours=neighbours, shifts_px=shifts_px, padding=padding)
+    cross, square = local_scores(volume_ft, targets, start, neighbours=neighbours, shifts_px=shifts_px, padding=padding)
     scores = combine(cross, square[..., None], free_scale=targets.free_scale)
     scores = np.where(np.isfinite(start.scores)[..., None, None], scores, -np.inf)
     flat = scores.reshape(len(scores), -1)
@@ -340,6 +337,31 @@ def search_local(
     rotations = np.asarray(neighbours)[child] @ start.rotations[rows, candidate]
     found = start.shifts_px[rows, candidate] + np.asarray(shifts_px)[shift]
     return Poses(rotations, found, flat[rows, order])
+
+
+def local_scores(
+    volume_ft: Array, targets: Targets, start: Poses, *, neighbours: Array, shifts_px: Array, padding: int = 2
+) -> tuple[Array, Array]:
+    """Terms of the score of small changes of candidate poses: ``Re sum conj(Y) P`` and ``sum W |P|^2``.
+
+    Parameters
+    ----------
+    volume_ft, targets, start, neighbours, shifts_px, padding
+        As in :func:`search_local`.
+
+    Returns
+    -------
+    `(m, k, c, t)` and `(m, k, c)` float32; zeros for candidates left out.
+
+    References
+    ----------
+    Definition.
+    """
+    xp = namespace(volume_ft)
+    fast = native(xp, "pose_search")
+    score = generic_local_scores if fast is None else fast.local_scores
+    cross, square = score(xp, volume_ft, targets, start, neighbours=neighbours, shifts_px=shifts_px, padding=padding)
+    return np.asarray(cross), np.asarray(square)
 
 
 def generic_local_scores(

@@ -1,66 +1,78 @@
 """Expectation of a half-set's images near poses already found, and the sums of its next map; block by block.
 
-Candidates are followed level by level, each level with smaller steps and, where the map supports it, to a finer
-resolution. The whole search is in `refine_whole`.
+What a search over all orientations handed on is looked at once with half its step; then the posterior of each image is
+summed on lattices as fine as it is wide (`pose_lattice`), around each of its modes, and the image is inserted at poses
+that stand for all of it. What such lattices do not reach is told by what their rim holds (`rim`), a few hundredths. The
+whole search is in `refine_whole`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cryoframe.numerics import insertion, pose_search, projection, reconstruction, residuals, sums_symmetry
+from cryoframe.numerics import (
+    insertion,
+    pose_lattice,
+    pose_search,
+    projection,
+    reconstruction,
+    residuals,
+    sums_symmetry,
+)
 from cryoframe.numerics.interpolate import half_points
+from cryoframe.numerics.pose_lattice import Modes
 from cryoframe.numerics.refine_images import ImageSet
 from cryoframe.numerics.refine_whole import Spectra
 from cryoframe.numerics.rotations import angular_distance_deg
 
 Array = npt.NDArray[Any]
 
-#: Candidates whose posterior is below exp(-this) of the best one's are not followed: exp(-12) is 6e-6.
-HOPELESS = 12.0
-#: Orientations an image is inserted at, at most.
+#: Candidates whose posterior is below exp(-this) of the best one's are not followed: exp(-7) is 1e-3.
+HOPELESS = 7.0
+#: Modes of a posterior that are followed, at most.
 N_MODES = 4
-# Candidates this near to each other are one mode, and share one mean pose.
-_MODE_DEG = 4.0
+#: Poses an image is summed at, at most.
+N_INSERT = 8
+# Candidates this near to each other are one mode, and share one mean pose: of a whole search, and of its first halves.
+_MODE_DEG, _APART_DEG = 4.0, 12.0
+# Modes of the first look that hold less are not followed.
+_LEAST_FIRST = 5e-3
+# Halves of cells that modes are made of, with their translations.
+_N_HALVES = 256
 
 
-class Stage(NamedTuple):
-    """One level: a lattice of rotations and translations around each candidate, the rings scored, what is kept."""
+class Plan(NamedTuple):
+    """A near search: rings scored; finest steps that matter; step and rings of the first look at candidates, or 0."""
 
-    step_deg: float
-    per_axis: int
-    shift_step_px: float
     r_max: float
-    n_keep: int
+    least_step_deg: float
+    shift_step_px: float
+    first_step_deg: float = 0.0
+    first_r_max: float = 0.0
 
 
-class Modes(NamedTuple):
-    """Poses that hold the posterior of each image: `rotations` `(m, k, 3, 3)`, `shifts_px` `(m, k, 2)`, `share`."""
+class Near(NamedTuple):
+    """Outcome of a near search: `modes`; `insert`, the poses to sum images at; `(m,)` the share at the `rim`."""
 
-    rotations: Array
-    shifts_px: Array
-    share: Array
-
-    def candidates(self) -> pose_search.Poses:
-        """Start of another search."""
-        with np.errstate(divide="ignore"):
-            return pose_search.Poses(self.rotations, self.shifts_px, np.log(self.share))
+    modes: Modes
+    insert: Modes
+    rim: Array
 
 
 def expect(
     images: ImageSet,
     volume: Array,
     spectra: Spectra,
-    start: pose_search.Poses,
+    start: pose_search.Poses | Modes,
     *,
-    stages: Sequence[Stage],
+    plan: Plan,
     on_block: Callable[[int], None] = lambda done: None,
-) -> tuple[Modes, Array]:
-    """Find the posterior near candidates.
+) -> Near:
+    """Find the posterior near candidates of a search over all orientations, or near modes.
 
     Parameters
     ----------
@@ -71,42 +83,55 @@ def expect(
     spectra
         Noise and scale of images.
     start
-        `(m, k)` candidates with log-probabilities; -inf marks none.
-    stages
-        One after the other.
+        Of m images: candidates with log-probabilities, where -inf marks none, or modes.
+    plan
+        Steps and rings.
     on_block
         Called with the number of images done; may raise to stop.
-
-    Returns
-    -------
-    Modes, and `(m,)` the log-likelihood gain of each image's best pose over no particle.
     """
     volume_ft = projection.prepare_volume(volume)
-    parts, gains = [], []
+    points = half_points(images.box_px, r_min=1.0, r_max=plan.r_max)
+    parts = []
     for block in images.blocks():
-        candidates = pose_search.Poses(
-            start.rotations[block], start.shifts_px[block], start.scores[block] / images.mask_frac
+        targets = _targets(images, block, points, start.shifts_px[block, 0], spectra)
+        if isinstance(start, Modes):
+            modes, widen = Modes(*(values[block] for values in start)), 1.0
+        else:
+            own = pose_search.Poses(start.rotations[block], start.shifts_px[block], start.scores[block])
+            modes, widen = _first_look(volume_ft, targets, own, plan, images.mask_frac), 1.5
+        found = pose_lattice.follow(
+            volume_ft,
+            targets,
+            modes,
+            least_step_deg=plan.least_step_deg,
+            shift_step_px=plan.shift_step_px * widen,
+            evidence_frac=images.mask_frac,
+            n_insert=N_INSERT,
         )
-        shifts = candidates.shifts_px[:, 0]
-        r_max = max(stage.r_max for stage in stages)
-        points = half_points(images.box_px, r_min=1.0, r_max=r_max)
-        whole = _targets(images, block, points, shifts, spectra)
-        radius = np.hypot(points[:, 0], points[:, 1])
-        for stage in stages:
-            inside = radius <= stage.r_max
-            targets = whole if inside.all() else _inner(whole, inside)
-            candidates = pose_search.search_local(
-                volume_ft,
-                targets,
-                pose_search.without_hopeless(candidates, HOPELESS / images.mask_frac),
-                neighbours=pose_search.rotation_neighbours(stage.step_deg, stage.per_axis),
-                shifts_px=pose_search.shift_grid(1.5 * stage.shift_step_px, stage.shift_step_px),
-                n_keep=stage.n_keep,
-            )
-        parts.append(modes_of(candidates, evidence_frac=images.mask_frac))
-        gains.append(images.mask_frac * candidates.scores[:, 0])
+        parts.append((*found.modes, *found.insert, found.rim))
         on_block(block.stop)
-    return Modes(*(np.concatenate(column) for column in zip(*parts, strict=True))), np.concatenate(gains)
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Near(Modes(*columns[:4]), Modes(columns[4], columns[5], columns[6], np.zeros_like(columns[6])), columns[7])
+
+
+def _first_look(
+    volume_ft: Array, targets: pose_search.Targets, start: pose_search.Poses, plan: Plan, evidence_frac: float
+) -> Modes:
+    """Modes of the halves of the cells that candidates of a lattice stand for."""
+    inside = np.hypot(targets.points[:, 0], targets.points[:, 1]) <= plan.first_r_max
+    scores = np.where(start.scores >= start.scores.max(axis=1, keepdims=True) - HOPELESS, start.scores, -np.inf)
+    found = pose_search.search_local(
+        volume_ft,
+        targets if inside.all() else _inner(targets, inside),
+        pose_search.Poses(start.rotations, start.shifts_px, scores),
+        neighbours=pose_search.rotation_neighbours(plan.first_step_deg, 2),
+        shifts_px=pose_search.shift_grid(1.5, 1.0),
+        n_keep=_N_HALVES,
+    )
+    modes = modes_of(found, evidence_frac=evidence_frac, within_deg=_APART_DEG)
+    share = np.where(modes.share >= _LEAST_FIRST, modes.share, 0.0)
+    # The lattice laid next must reach the corners of a half.
+    return modes._replace(share=share, width_deg=np.maximum(modes.width_deg, 0.25 * plan.first_step_deg))
 
 
 def _targets(images: ImageSet, block: slice, points: Array, shifts_px: Array, spectra: Spectra) -> pose_search.Targets:
@@ -128,8 +153,8 @@ def _inner(targets: pose_search.Targets, inside: Array) -> pose_search.Targets:
     )
 
 
-def modes_of(poses: pose_search.Poses, *, evidence_frac: float) -> Modes:
-    """Mean pose and share of each mode of the posterior of scored candidates.
+def modes_of(poses: pose_search.Poses, *, evidence_frac: float, within_deg: float = _MODE_DEG) -> Modes:
+    """Mean pose, share and width of each mode of the posterior of scored candidates.
 
     References
     ----------
@@ -140,11 +165,11 @@ def modes_of(poses: pose_search.Poses, *, evidence_frac: float) -> Modes:
     weights = np.exp(np.where(np.isfinite(gain), gain, -np.inf))
     weights /= weights.sum(axis=1, keepdims=True)
     rotations = np.tile(np.eye(3), (m, N_MODES, 1, 1))
-    shifts, share = np.zeros((m, N_MODES, 2)), np.zeros((m, N_MODES))
+    shifts, share, width = np.zeros((m, N_MODES, 2)), np.zeros((m, N_MODES)), np.zeros((m, N_MODES))
     rows = np.arange(m)
     for mode in range(N_MODES):
         top = weights.argmax(axis=1)
-        mine = weights * (angular_distance_deg(poses.rotations, poses.rotations[rows, top][:, None]) <= _MODE_DEG)
+        mine = weights * (angular_distance_deg(poses.rotations, poses.rotations[rows, top][:, None]) <= within_deg)
         total = mine.sum(axis=1)
         alive = total > 1e-4
         if not alive.any():
@@ -154,8 +179,10 @@ def modes_of(poses: pose_search.Poses, *, evidence_frac: float) -> Modes:
         rotations[alive, mode] = left @ right
         shifts[alive, mode] = np.einsum("mk,mkj->mj", part, poses.shifts_px[alive])
         share[alive, mode] = total[alive]
+        away = angular_distance_deg(poses.rotations[alive], rotations[alive, mode][:, None])
+        width[alive, mode] = np.sqrt((part * away**2).sum(axis=1) / 3.0)
         weights = np.where(mine > 0, 0.0, weights)
-    return Modes(rotations, shifts, share / share.sum(axis=1, keepdims=True))
+    return Modes(rotations, shifts, share / share.sum(axis=1, keepdims=True), width)
 
 
 def accumulate(
@@ -189,7 +216,7 @@ def accumulate(
         weights = over**2 / noise
         for mode in range(modes.share.shape[1]):
             share = modes.share[block][:, mode]
-            some = np.flatnonzero(share > 1e-3)
+            some = np.flatnonzero(share > 0.0)
             if not len(some):
                 break
             scale = share[some].astype(np.float32)[:, None]

@@ -25,7 +25,7 @@ from cryoframe.numerics.symmetry import directions_in_asymmetric_unit, rotation_
 
 Array = npt.NDArray[Any]
 
-#: Candidates of an image that are handed on to a near search.
+#: Orientations of an image that are handed on to a near search, at most; what lies beyond them is told.
 N_KEPT = 12
 #: Share of a posterior that candidates may leave out: where more is left, all poses are summed.
 LEFT_OUT = 1e-4
@@ -69,6 +69,8 @@ class Found:
         Deviation of the translations along one axis.
     lost
         `(m,)` share of each posterior that the sums leave out.
+    beyond
+        `(m,)` share of each posterior that lies beyond the candidates.
     evidence
         `(m,)` log-evidence against no particle.
     """
@@ -78,6 +80,7 @@ class Found:
     noise: Array
     sigma_px: float
     lost: Array
+    beyond: Array
     evidence: Array
 
 
@@ -180,9 +183,11 @@ def expect(
         for piece in angular_search.batches(len(values), table):
             centres = centres_px[block][piece]
             targets = angular_search.Targets(2.0 * values[piece][:, :n_scored], weights[piece][:, :n_scored], centres)
-            found = gathered.take(targets, values[piece], weights[piece], prior, evidence_frac=images.mask_frac)
+            found, lost = gathered.take(targets, values[piece], weights[piece], prior, evidence_frac=images.mask_frac)
             moved = angular_search.image_shifts(found, table, centres)
-            parts.append((_kept(found, moved, table, layout), found.lost, found.log_evidence))
+            kept = _kept(found, moved, table, layout)
+            beyond = 1.0 - (1.0 - found.lost) * np.exp(kept[2]).sum(axis=1)
+            parts.append((kept, lost, beyond, found.log_evidence))
         on_block(block.stop)
     polar_sums, variance = gathered.finish()
     rotations, shifts, scores = (np.concatenate([part[0][k] for part in parts]) for k in range(3))
@@ -192,7 +197,8 @@ def expect(
         noise=_noise(images, spectra, power, polar_sums, layout),
         sigma_px=max(0.5, float(np.sqrt(variance / len(images)))),
         lost=np.concatenate([part[1] for part in parts]),
-        evidence=np.concatenate([part[2] for part in parts]),
+        beyond=np.concatenate([part[2] for part in parts]),
+        evidence=np.concatenate([part[3] for part in parts]),
     )
 
 
@@ -213,8 +219,8 @@ class _Gathered:
         prior: angular_search.Prior,
         *,
         evidence_frac: float,
-    ) -> angular_search.Survivors:
-        """Search images and sum them; returns their best candidates, and what the sums leave out."""
+    ) -> tuple[angular_search.Survivors, Array]:
+        """Search images and sum them; returns their best candidates, and the share `(m,)` that the sums leave out."""
         table, centres = self._table, targets.centres_px
         parts = angular_search.scores(targets, table)
         log_shift = angular_search.shift_prior(centres, table, prior.sigma_px)
@@ -242,7 +248,8 @@ class _Gathered:
             )
             self._variance += float(angular_soft.variance(soft, table, centres[broad]).sum()) / 2.0
             self._soft.add(soft, values[broad], weights[broad])
-        return found._replace(lost=np.where(found.lost > LEFT_OUT, 0.0, found.lost))
+        # Poses too improbable to be counted are all that sums over the whole lattice may lack.
+        return found, np.where(found.lost > LEFT_OUT, 0.0, found.lost)
 
     def finish(self) -> tuple[angular_sums.PolarSums, float]:
         """Return the sums, and the sum of the variances of the translations."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from cryoframe import Mask, ParticleStack, StageContext, Volume
+from cryoframe.numerics.pose_lattice import Modes
 from cryoframe.numerics.pose_search import Poses
-from cryoframe.numerics.refine_near import Modes
 from cryoframe.numerics.refine_whole import Spectra
-from cryoframe_refine.halfset import HalfSet
+from cryoframe_refine.halfset import HalfSet, LeftOut
 from cryoframe_refine.products import Row
 
 _NAME = "refinement.npz"
@@ -95,9 +95,12 @@ def _parts(half: HalfSet) -> dict[str, np.ndarray]:
         "noise": half.spectra.noise,
         "scale": half.spectra.scale,
         "sigma_px": np.array(half.spectra.sigma_px),
+        "left_out": np.array(half.left_out),
     }
     if half.modes is not None:
         parts.update({f"modes_{k}": value for k, value in enumerate(half.modes)})
+    if half.insert is not None:
+        parts.update({f"insert_{k}": value for k, value in enumerate(half.insert)})
     if half.candidates is not None:
         poses = half.candidates
         parts.update(candidates_0=poses.rotations, candidates_1=poses.shifts_px, candidates_2=poses.scores)
@@ -105,7 +108,17 @@ def _parts(half: HalfSet) -> dict[str, np.ndarray]:
 
 
 def _restored(half: HalfSet, parts: dict[str, np.ndarray]) -> HalfSet:
-    modes = Modes(*(parts[f"modes_{k}"] for k in range(3))) if "modes_0" in parts else None
+    modes = Modes(*(parts[f"modes_{k}"] for k in range(4))) if "modes_0" in parts else None
+    insert = Modes(*(parts[f"insert_{k}"] for k in range(4))) if "insert_0" in parts else None
     poses = Poses(*(parts[f"candidates_{k}"] for k in range(3))) if "candidates_0" in parts else None
     spectra = Spectra(parts["noise"], parts["scale"], float(parts["sigma_px"]))
-    return replace(half, reference=parts["reference"], spectra=spectra, modes=modes, candidates=poses)
+    left_out = LeftOut(*(float(value) for value in parts["left_out"]))
+    return replace(
+        half,
+        reference=parts["reference"],
+        spectra=spectra,
+        modes=modes,
+        insert=insert,
+        candidates=poses,
+        left_out=left_out,
+    )

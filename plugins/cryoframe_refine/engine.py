@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume
-from cryoframe.numerics import fsc, polar_images, reconstruction
+from cryoframe.numerics import fsc, polar_images, reconstruction, refine_near
 from cryoframe.numerics.blas_threads import one_blas_thread
 from cryoframe.numerics.insertion import Accumulator
 from cryoframe.numerics.refine_images import ImageSet
@@ -29,7 +29,7 @@ from cryoframe_refine.checkpoint import Checkpoint, open_checkpoint
 from cryoframe_refine.half import Geometry
 from cryoframe_refine.halfset import HalfSet
 from cryoframe_refine.inputs import Extent, geometry_of, image_sets, start_of
-from cryoframe_refine.plan import limit_of, make_plan
+from cryoframe_refine.plan import limit_of
 from cryoframe_refine.products import Row, assemble, fsc_table
 from cryoframe_refine.regularisation import Regulariser
 
@@ -64,8 +64,9 @@ class Settings(Extent, Protocol):
         """Median change of orientation that ends it."""
 
 
-#: Halves that agree no further than this share of the spacing both began with may have it from that start.
-_BOUND_FRAC = 0.75
+#: Halves that agree no further than this share of the spacing both began with may have it from that start: its edge and
+#: the mask's smear let pure noise, summed over its posteriors, agree to 0.75 of it.
+_BOUND_FRAC = 0.7
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,19 @@ class _Call:
             r_score, min(_FINER * r_score + 2.0, self.geometry.box_px / 2 - 2.0), step_deg, reach_px, shift_step_px
         )
 
+    def near_plan(self, resolution_A: float) -> refine_near.Plan:
+        """What a near search looks at: a little finer than the halves agree to."""
+        fine_A = max(0.95 * resolution_A, self.nyquist_A)
+        step_deg = 0.5 * self.params.coarse_step_deg
+        return refine_near.Plan(
+            r_max=self.geometry.ring(fine_A),
+            # A quarter of the finest spacing, at the rim of a particle.
+            least_step_deg=float(np.degrees(0.25 * fine_A / self.diameter_A)),
+            shift_step_px=max(fine_A / 6.0 / self.geometry.pixel_size_A, 0.2),
+            first_step_deg=step_deg,
+            first_r_max=self.geometry.ring(max(fine_A, 1.2 * limit_of(step_deg, self.diameter_A))),
+        )
+
 
 def refine(
     stack: ParticleStack,
@@ -144,6 +158,7 @@ def refine(
         halves, rows = _iterate(halves, rows, call, checkpoint)
     result = _finish(halves, rows, call, replace(stack, particles=particles), reference.provenance)
     _tell(result, ctx, params.initial_low_pass_A)
+    _tell_left_out(halves, ctx)
     ctx.metric("cpu_s", time.process_time() - started, "s")
     return replace(result, particles=result.particles.ordered_like(stack.particles))
 
@@ -169,10 +184,20 @@ def _iterate(
         rows = [*rows, (iteration + 1, resolution_A, angle, shift)]
         best_A.append(resolution_A)
         checkpoint.save(halves, rows)
-        left = f", {np.mean([half.lost for half in found]):.1e} of the posterior left out" if found[0].lost else ""
-        ctx.log(f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å{left}")
+        ctx.log(
+            f"iteration {iteration + 1}: {resolution_A:.2f} Å, poses moved {angle:.2f}° and {shift:.2f} Å"
+            + _left_out_said(found, whole=iteration < params.n_whole)
+        )
     ctx.report(call.total, call.total, f"{min(best_A):.1f} Å")
     return halves, rows
+
+
+def _left_out_said(found: list[HalfSet], *, whole: bool) -> str:
+    """Say what the search left out of the posteriors, where that is more than a thousandth."""
+    means = np.mean([half.left_out for half in found], axis=0)
+    share = float(means[1 if whole else 2])
+    where = "beyond the orientations that a near search would begin with" if whole else "at the rim of the lattices"
+    return f", {share:.1e} of the posterior {where}" if share > 1e-3 else ""
 
 
 def _settled(rows: list[Row], best_A: list[float], params: Settings) -> bool:
@@ -197,13 +222,7 @@ def _search(
         if iteration < call.params.n_whole:
             new, part, r_sum = _whole(half, iteration, resolution_A, call, on_block)
         else:
-            plan = make_plan(
-                whole=iteration == call.params.n_whole,
-                coarse_step_deg=call.params.coarse_step_deg,
-                diameter_A=call.diameter_A,
-                resolution_A=max(0.85 * resolution_A, call.nyquist_A),
-            )
-            new = halfset.search_near(half, call.geometry, plan, on_block=on_block)
+            new = halfset.search_near(half, call.geometry, call.near_plan(resolution_A), on_block=on_block)
             # Each half-set by itself, to the few rings that both began with: they learn nothing of each other.
             new = halfset.brought_back(new, call.geometry, call.start, spacing_A=call.params.initial_low_pass_A)
             part = halfset.sums_of(new, call.geometry, side=_side(call, _FINER * call.geometry.ring(resolution_A)))
@@ -293,6 +312,13 @@ def _tell(result: Refinement, ctx: StageContext, initial_low_pass_A: float) -> N
             f"the masked FSC never falls below 0.143: {reached.resolution_A:.2f} Å is at Nyquist, set by the pixel and "
             "not by the data; extract with smaller pixels to see what the data hold"
         )
+
+
+def _tell_left_out(halves: list[HalfSet], ctx: StageContext) -> None:
+    """Report what searches left out of the posteriors."""
+    ctx.metric("left_out_posterior_max", max(half.left_out.largest for half in halves))
+    ctx.metric("left_out_candidates_mean", float(np.mean([half.left_out.beyond for half in halves])))
+    ctx.metric("left_out_rim_mean", float(np.mean([half.left_out.rim for half in halves])))
 
 
 def _change(before: list[HalfSet], after: list[HalfSet], geometry: Geometry) -> tuple[float, float]:

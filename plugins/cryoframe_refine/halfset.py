@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,11 @@ from cryoframe.numerics.filters import filter_pass
 from cryoframe.numerics.insertion import Accumulator
 from cryoframe.numerics.masks import grow, soft_edge
 from cryoframe.numerics.polar_images import cropped_side
+from cryoframe.numerics.pose_lattice import Modes
 from cryoframe.numerics.pose_search import Poses
 from cryoframe.numerics.refine_images import ImageSet
-from cryoframe.numerics.refine_near import Modes
 from cryoframe.numerics.refine_whole import Spectra
 from cryoframe_refine.half import Geometry
-from cryoframe_refine.plan import Plan
 
 Array = npt.NDArray[Any]
 F32 = npt.NDArray[np.float32]
@@ -33,6 +32,22 @@ _LEAST_RINGS = 3.0
 # The solvent begins where the map, low-passed, falls below this share of its bright parts; cf. cryoSPARC's dynamic
 # mask, Punjani et al., Nat. Methods 14, 290 (2017).
 _SOLVENT_FRAC = 0.2
+
+
+class LeftOut(NamedTuple):
+    """Shares of posteriors that searches did not see or sum.
+
+    `largest`: of any image, left out of the sums of any search over all orientations; `beyond`: mean over images,
+    outside of the candidates that the last such search handed on; `rim`: mean over images, at the outermost points of
+    the lattices of the last near search: where posteriors are Gaussian, less than that lies outside of them.
+    """
+
+    largest: float = 0.0
+    beyond: float = 0.0
+    rim: float = 0.0
+
+
+NOTHING_LEFT = LeftOut()
 
 
 @dataclass(frozen=True)
@@ -49,11 +64,12 @@ class HalfSet:
         Noise by group, scale of each image, deviation of translations.
     modes
         Poses that hold the posterior; none before the first search.
+    insert
+        Poses it is summed at; none before the first near search.
     candidates
-        Where the next near search begins; none before the first search.
-    lost
-        Mean share of the posteriors that the last search over all orientations left out; 0 after a near search, which
-        measures none.
+        Where the first near search begins; none before a search over all orientations and after a near one.
+    left_out
+        What searches left out of the posteriors.
     """
 
     images: ImageSet
@@ -61,7 +77,8 @@ class HalfSet:
     spectra: Spectra
     modes: Modes | None = None
     candidates: Poses | None = None
-    lost: float = 0.0
+    insert: Modes | None = None
+    left_out: LeftOut = NOTHING_LEFT
 
 
 def begin(images: ImageSet, start: F32, geometry: Geometry, lattice: refine_whole.Lattice) -> HalfSet:
@@ -105,8 +122,9 @@ def search_whole(
     spectra = state.spectra._replace(noise=found.noise, sigma_px=found.sigma_px)
     candidates = _placed(found.candidates, rows, len(state.images))
     modes = refine_near.modes_of(candidates, evidence_frac=1.0)
-    lost = float(found.lost.mean())
-    return replace(state, spectra=spectra, modes=modes, candidates=candidates, lost=lost), found.sums
+    left_out = LeftOut(max(state.left_out.largest, float(found.lost.max())), float(found.beyond.mean()), 0.0)
+    state = replace(state, spectra=spectra, modes=modes, insert=None, candidates=candidates, left_out=left_out)
+    return state, found.sums
 
 
 def _reaching(state: HalfSet, r_max: float) -> F32:
@@ -126,25 +144,23 @@ def _placed(found: Poses, rows: Array, n_images: int) -> Poses:
     return whole
 
 
-def search_near(state: HalfSet, geometry: Geometry, plan: Plan, *, on_block: Callable[[int], None]) -> HalfSet:
-    """Search near the candidates, level by level."""
-    assert state.candidates is not None
-    stages = [
-        refine_near.Stage(
-            level.step_deg, level.per_axis, level.shift_step_px, geometry.ring(level.limit_A), level.n_keep
-        )
-        for level in plan.levels
-    ]
-    reference = _reaching(state, max(stage.r_max for stage in stages))
-    modes, _ = refine_near.expect(
-        state.images, reference, state.spectra, state.candidates, stages=stages, on_block=on_block
+def search_near(
+    state: HalfSet, geometry: Geometry, plan: refine_near.Plan, *, on_block: Callable[[int], None]
+) -> HalfSet:
+    """Search near the candidates of a search over all orientations, or near the modes known."""
+    start = state.candidates or state.modes
+    assert start is not None
+    found = refine_near.expect(
+        state.images, _reaching(state, plan.r_max), state.spectra, start, plan=plan, on_block=on_block
     )
-    return replace(state, modes=modes, candidates=modes.candidates(), lost=0.0)
+    left_out = state.left_out._replace(rim=float(found.rim.mean()))
+    return replace(state, modes=found.modes, insert=found.insert, candidates=None, left_out=left_out)
 
 
 def brought_back(state: HalfSet, geometry: Geometry, start: F32, *, spacing_A: float) -> HalfSet:
     """Poses in the frame of the start, from those in the frame of this half-set's map, which has drifted."""
     assert state.modes is not None
+    assert state.insert is not None
     frame = refine_frame.register(
         state.reference,
         start,
@@ -152,15 +168,19 @@ def brought_back(state: HalfSet, geometry: Geometry, start: F32, *, spacing_A: f
         r_max=max(geometry.ring(spacing_A), _LEAST_RINGS),
         operators=geometry.operators,
     )
-    modes = Modes(*frame.poses(state.modes.rotations, state.modes.shifts_px), state.modes.share)
-    return replace(state, modes=modes, candidates=modes.candidates())
+    modes, insert = (
+        Modes(*frame.poses(kept.rotations, kept.shifts_px), kept.share, kept.width_deg)
+        for kept in (state.modes, state.insert)
+    )
+    return replace(state, modes=modes, insert=insert)
 
 
 def sums_of(state: HalfSet, geometry: Geometry, *, side: int) -> Accumulator:
-    """Sum all images at the modes of their posteriors, as finely as the side allows."""
-    assert state.modes is not None
+    """Sum all images at the cells of their posterior, as finely as the side allows."""
+    insert = state.insert or state.modes
+    assert insert is not None
     return refine_near.accumulate(
-        state.images, state.modes, state.spectra, operators=geometry.operators, side=side, r_max=0.5 * side - 1.0
+        state.images, insert, state.spectra, operators=geometry.operators, side=side, r_max=0.5 * side - 1.0
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from cryoframe import StageContext, Volume
 from cryoframe.errors import Cancelled, InvalidInput
-from cryoframe.numerics import fsc, reconstruction, symmetry
+from cryoframe.numerics import fsc, reconstruction, refine_whole, symmetry
 from cryoframe.testing import phantoms
 from cryoframe_refine import engine, inputs, plugin
 from cryoframe_refine.plan import make_plan
@@ -128,7 +128,12 @@ def test_metrics__are_few_and_named_for_what_they_are(made, tmp_path):
         tmp_path, on_metric=lambda name, value, unit: metrics.__setitem__(name, (value, unit)), on_log=lines.append
     )
     result = plugin.refine_3d(made.stack, reference_of(made), None, replace(QUICK, n_iterations=2), context)
-    assert set(metrics) == {"resolution_masked_A", "bound_to_start", "cpu_s"}
+    left_out = {"left_out_posterior_max", "left_out_candidates_mean", "left_out_rim_mean"}
+    assert set(metrics) == {"resolution_masked_A", "bound_to_start", "cpu_s", *left_out}
+    # Sums over all orientations leave out no more than that of any posterior; near searches say what theirs do.
+    assert 0.0 <= metrics["left_out_posterior_max"][0] <= refine_whole.LEFT_OUT
+    assert 0.0 < metrics["left_out_rim_mean"][0] < 0.1
+    assert 0.0 < metrics["left_out_candidates_mean"][0] < 1.0
     assert metrics["bound_to_start"][0] == 0.0
     assert metrics["resolution_masked_A"] == (result.fsc.resolution_A(0.143, curve="fsc_masked"), "Å")
     assert metrics["cpu_s"][0] > 0.0

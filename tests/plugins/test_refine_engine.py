@@ -106,8 +106,34 @@ def test_search_over_all_orientations__leaves_next_to_nothing_of_any_posterior_o
         sets[0], state.reference, state.spectra, lattice, symmetry="C1", side=24, centres_px=np.zeros((len(sets[0]), 2))
     )
     say(f"share of the posterior left out: at most {found.lost.max():.1e}, mean {found.lost.mean():.1e}")
-    assert found.lost.max() < 1e-4
+    assert found.lost.max() <= refine_whole.LEFT_OUT
     assert (found.candidates.scores[:, 0] >= found.candidates.scores.max(axis=1)).all()
+
+
+def test_sums_over_all_poses__are_those_of_every_candidate_one_by_one(made, monkeypatch):
+    sets, geometry = image_sets(made)
+    lattice = refine_whole.Lattice(5.0, 8.0, 25.0, 3.0, 3.0)
+    state = halfset.begin(sets[0], made.volume.data, geometry, lattice)
+    few = sets[0].pick(np.arange(12))
+    # A tenth of the signal makes posteriors broad.
+    spectra = state.spectra._replace(scale=np.full(12, 0.1))
+    found = []
+    for left_out, n_most in ((-1.0, 16), (2.0, 10**6)):
+        monkeypatch.setattr(refine_whole, "LEFT_OUT", left_out)
+        monkeypatch.setattr(refine_whole, "_N_MOST", n_most)
+        monkeypatch.setattr(refine_whole, "_DEEPEST", 60.0)
+        found.append(
+            refine_whole.expect(
+                few, state.reference, spectra, lattice, symmetry="C1", side=24, centres_px=np.zeros((12, 2))
+            )
+        )
+    soft, exhaustive = found
+    assert np.abs(soft.sums.weight - exhaustive.sums.weight).max() < 1e-4 * exhaustive.sums.weight.max()
+    # The images hold a little beyond the orders that their support does; sums over all poses leave that out.
+    size = np.abs(exhaustive.sums.numerator).max()
+    assert np.abs(soft.sums.numerator - exhaustive.sums.numerator).max() < 2e-3 * size
+    assert soft.sigma_px == pytest.approx(exhaustive.sigma_px, rel=1e-4)
+    assert soft.beyond.min() > 0.5
 
 
 def test_map_on_more_voxels__keeps_its_transform(made):
@@ -139,6 +165,7 @@ def test_modes__are_told_apart_and_hold_their_share():
     np.testing.assert_allclose(modes.share[0], [0.75, 0.25, 0.0, 0.0], atol=1e-9)
     np.testing.assert_allclose(modes.shifts_px[0, :2], [[1.0 / 3.0, 0.0], [5.0, 5.0]], atol=1e-9)
     np.testing.assert_allclose(modes.rotations[0, 0], turns[0], atol=1e-9)
+    np.testing.assert_allclose(modes.width_deg[0], 0.0, atol=1e-5)
 
 
 def test_protein__is_cut_out_of_the_solvent_by_the_map_alone(made):
