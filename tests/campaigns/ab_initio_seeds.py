@@ -95,9 +95,8 @@ def chain_map(folder: Path) -> np.ndarray:
         model.remove_chain(name)
     structure.assemblies.clear()
     structure.make_mmcif_document().write_file(str(folder / "chain.cif"))
-    blank = ParticleStack(
-        np.zeros((1, BOX_PX, BOX_PX), np.float32), betagal.particles(SHARED, folder).particles, PIXEL_A
-    )
+    one = betagal.particles(SHARED, folder).particles.select(np.array([0])).without(["pixel_size_A"])
+    blank = ParticleStack(np.zeros((1, BOX_PX, BOX_PX), np.float32), one, PIXEL_A)
     params = model_seed.Params(model=folder / "chain.cif", assembly="", low_pass_A=2.0 * PIXEL_A)
     return model_seed.make_initial_volume(blank, params, StageContext(folder)).data
 

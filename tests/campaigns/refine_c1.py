@@ -4,8 +4,8 @@
 turns; each refiner starts from the truth low-passed to 40 Å, looks for particles within 5 px, and knows no pose. A
 number among the arguments is the signal to noise, by variance over the whole box: at 0.027, unless told, true poses
 themselves give maps of which 3.2° is the error of poses found anew; at 0.1, 1.3°. Prints CPU-seconds, errors of pose
-and shift, and the FSC to the truth. RELION's three processes are counted together; the one that leads only waits,
-busily, so its own work is less.
+and shift, the FSC to the truth, and round by round how much of the posteriors lay beyond what a near search looks at.
+RELION's three processes are counted together; the one that leads only waits, busily, so its own work is less.
 """
 
 from __future__ import annotations
@@ -62,12 +62,15 @@ def refined(name: str, trial: Trial, folder: Path) -> str:
         initial_low_pass_A=START_A, particle_diameter_A=CHAIN_DIAMETER_A, offset_range_A=OFFSET_RANGE_A
     )
     reference = Volume(trial.truth, PIXEL_A, "C1")
-    context = StageContext(folder / name)
+    said: list[str] = []
+    context = StageContext(folder / name, on_log=said.append)
     context.workdir.mkdir()
     begun_cpu_s, begun_s = cpu_s(), time.monotonic()
     result = module.refine_3d(trial.stack, reference, None, params, context)
     spent = f"{cpu_s() - begun_cpu_s:.1f} CPU-s, {time.monotonic() - begun_s:.0f} s"
-    return f"{name}: {spent}; {judged(result, trial)}"
+    # What each round left out of the posteriors is in its line.
+    rounds = "".join(f"  {line}\n" for line in said if line.startswith("iteration"))
+    return f"{rounds}{name}: {spent}; {judged(result, trial)}"
 
 
 def in_equal_halves(trial: Trial) -> Trial:
