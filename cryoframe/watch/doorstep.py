@@ -113,6 +113,8 @@ class Doorstep:
             return known[1]
         try:
             said = self._inspector.metadata(path)
+        except EnvironmentFault:
+            return {}  # it is asked again: its share may be away
         except FileError:
             said = {}
         if len(self._read_before) >= _MAX_READ:

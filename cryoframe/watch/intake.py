@@ -27,6 +27,7 @@ from cryoframe.watch.child import Child, serve_slowly
 SILENCE_S = 60.0
 #: A file whose reader falls silent so often is to blame itself; before that, the share may be.
 MAX_SILENT = 3
+AWAY = "it went away while it was read"
 _CHUNK_BYTES, _BEAT_S = 4 << 20, 1.0
 
 
@@ -124,6 +125,11 @@ def _reading(said: Mapping[str, Any], path: Path) -> Reading:
     raise Corrupt(f"the reader failed: {said['type']}: {said['what']}", path=path)
 
 
+def went_away(error: BaseException) -> bool:
+    """Whether a reader failed because its file, which was there, is not: its share may have gone; no file is to blame."""
+    return isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError))
+
+
 # -- in the process apart ----------------------------------------------------------------------------------------
 class Desk:
     """The answering side."""
@@ -141,6 +147,8 @@ class Desk:
         except OSError as error:
             return {"type": "OSError", "what": error.strerror or type(error).__name__}
         except Exception as error:
+            if went_away(error):
+                return {"type": "OSError", "what": AWAY}
             said = {name: str(getattr(error, name, "")) for name in ("expected", "remedy")}
             return {"type": type(error).__name__, "what": str(getattr(error, "what", error)), **said}
 

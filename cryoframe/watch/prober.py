@@ -15,6 +15,7 @@ from cryoframe.errors import Corrupt, EnvironmentFault, FileError
 from cryoframe.kernel import discovery
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.watch.child import Child, serve
+from cryoframe.watch.intake import AWAY, went_away
 
 
 class Prober:
@@ -37,6 +38,8 @@ class Prober:
         ------
         FileError
             As the reader says; Corrupt if it does not survive the file.
+        EnvironmentFault
+            If the file is not there, or cannot be read now.
         """
         return int(self._ask({"movie": str(path)}, path)["n_frames"])
 
@@ -47,6 +50,8 @@ class Prober:
         ------
         FileError
             As the reader says.
+        EnvironmentFault
+            As :meth:`n_frames`.
         """
         return dict(self._ask({"metadata": str(path)}, path)["facts"])
 
@@ -61,6 +66,8 @@ class Prober:
             raise Corrupt(f"its reader did not survive it ({error.what})", path=path) from error
         if "type" not in said:
             return said
+        if said["type"] == "EnvironmentFault":
+            raise EnvironmentFault(f"{path} cannot be read ({said['what']})")
         cls = getattr(errors, said["type"], None)
         if isinstance(cls, type) and issubclass(cls, FileError):
             raise cls(said["what"], path=path)
@@ -86,7 +93,11 @@ class _Readers:
             said = self._plugins.ask("read_metadata", {"path": Path(question["metadata"])})
             facts = dataclasses.asdict(said) if isinstance(said, AcquisitionMetadata) else {}
             return {"facts": {name: value for name, value in facts.items() if value not in (None, "")}}
+        except OSError as error:
+            return {"type": "EnvironmentFault", "what": error.strerror or type(error).__name__}
         except Exception as error:
+            if went_away(error):
+                return {"type": "EnvironmentFault", "what": AWAY}
             return {"type": type(error).__name__, "what": getattr(error, "what", str(error))}
 
 

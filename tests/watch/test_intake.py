@@ -161,3 +161,27 @@ def test_a_process_lost_between_two_files__is_not_the_fault_of_the_second(tmp_pa
     with pytest.raises(EnvironmentFault, match="died"):
         intake.outcome(20.0)
     intake.close()
+
+
+def test_a_share_that_goes_between_digest_and_header__blames_no_file(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cryoframe.watch import prober
+
+    path, away = watched.put("a.mrc", 3.0), watched.folder / "away"
+    desk = Desk({"files": [], "blocked": []})
+    header = Desk._header
+
+    def gone(self: Desk, path: Path, kind: str) -> dict[str, object]:
+        watched.land.rename(away)
+        return header(self, path, kind)
+
+    monkeypatch.setattr(Desk, "_header", gone)
+    said = desk.answer({"read": str(path), "kind": "Micrograph"}, lambda _: None)
+    assert said["type"] == "OSError", said
+    readers = prober._Readers({"files": [], "blocked": []})
+    assert readers.answer({"movie": str(path)})["type"] == "EnvironmentFault"
+    asking = prober.Prober([], ())
+    with pytest.raises(EnvironmentFault, match="cannot be read"):
+        asking.n_frames(path)
+    asking.close()
