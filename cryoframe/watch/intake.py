@@ -126,7 +126,7 @@ def _reading(said: Mapping[str, Any], path: Path) -> Reading:
 
 
 def went_away(error: BaseException) -> bool:
-    """Whether a reader failed because its file, which was there, is not: its share may have gone; no file is to blame."""
+    """Whether a reader failed because its file, which was there, is not: its share may have gone."""
     return isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError))
 
 
