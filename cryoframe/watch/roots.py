@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -35,6 +36,7 @@ BATCH = 2000
 #: Looks at one file are no closer than this.
 LOOKS_APART_S = 0.05
 _STATUS = attrgetter("status")
+_GONE = (os.strerror(errno.ENOENT), os.strerror(errno.ENOTDIR))
 
 
 class Root:
@@ -207,7 +209,8 @@ class Root:
             self._appoint(entry, now_s)
             return []
         entry.look, entry.n_looks, entry.reason, entry.held = None, 0, look, True
-        if entry.path not in self._on_disk or now_s - entry.first_s < self.config.settle_s:
+        gone = look in _GONE or entry.path not in self._on_disk  # the rescan says whether it, or its share, is gone
+        if gone or now_s - entry.first_s < self.config.settle_s:
             self._agenda.put(entry, now_s + self._apart_s)
             return []
         return [self.reject(entry, UNREADABLE, look)]

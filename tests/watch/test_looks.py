@@ -241,3 +241,15 @@ def test_a_file_taken_up_from_the_journal__is_looked_at(tmp_path: Path) -> None:
     root.rescan(1.0)
     root.look(1.0)
     assert disk.n_looks["a.mrc"] == 1
+
+
+def test_files_whose_share_goes_between_rescan_and_look__are_not_refused() -> None:
+    watching = Watching()
+    watching.disk.write("a.mrc", 10)
+    watching.until(SETTLE_S - 1.0)
+    away, watching.disk.files = watching.disk.files, {}
+    watching.until(SETTLE_S + 5.0, scans=False)
+    assert watching.root.entries["a.mrc"].is_pending
+    watching.disk.files = away
+    watching.until(3 * SETTLE_S)
+    assert watching.root.ripe(())
