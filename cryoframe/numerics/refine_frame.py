@@ -3,6 +3,10 @@
 Poses and map of a half-set agree whatever frame both are in, so that nothing in a refinement holds the frame: while
 poses are known to tens of degrees, the mean of their errors turns the map, and later rounds keep that turn. Half-sets
 then lie in different frames, and neither in that of the reference.
+
+Only where the other map has density are they compared: a map may have what its reference lacks, as detergent about a
+protein whose model the refinement began with, and laid on the reference as a whole it would turn for its sake (3 to 4
+degrees in a simulated micelle).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from cryoframe.numerics import fourier, projection
 from cryoframe.numerics.interpolate import half_points
 from cryoframe.numerics.polar_images import cropped_side
 from cryoframe.numerics.rotations import axis_rotation, euler_to_matrix, sphere_grid
+from cryoframe.numerics.turned_volume import turned_volume
 
 Array = npt.NDArray[Any]
 Reals = npt.NDArray[np.float64]
@@ -25,6 +30,12 @@ _STEP_DEG = 30.0
 _N_STEPS = 8
 # A turn by this much [degrees], and a translation by this much [cycles at the last ring], tell the slope.
 _SMALL_DEG, _SMALL_CYCLES = 0.5, 0.01
+# The map is laid anew where it was found so often at most, until what is found is less than this [degrees].
+_N_LAYS, _STILL_DEG = 12, 0.02
+# Finer than the last ring needs, as maps are turned by linear interpolation.
+_FINER = 2
+# Density is all there above this share of the mean of the densest voxels, of which there are so many [share of all].
+_FULL_FRAC, _DENSEST_FRAC = 0.3, 0.005
 # Further than this the maps are no longer near each other: nothing is brought anywhere.
 _FURTHEST_DEG = 30.0
 
@@ -80,25 +91,70 @@ def register(volume: Array, fixed: Array, *, box_px: int, r_max: float, operator
     free = free_axes(operators)
     if not free.any():
         return NOWHERE
-    side = cropped_side(min(len(volume), len(fixed)), r_max)
-    points = half_points(side, r_min=1.0, r_max=min(r_max, side / 2 - 1))
+    fewest = min(len(volume), len(fixed))
+    side = min(fewest - fewest % 2, _FINER * cropped_side(fewest, r_max))
+    moving, still = _cropped(volume, side), _cropped(fixed, side)
+    inside = _density(still)
+    if not inside.any():
+        return NOWHERE
     grid = sphere_grid(_STEP_DEG)
     slices = euler_to_matrix(grid[:, 0], grid[:, 1], np.zeros(len(grid)))
-    moving, still = (projection.prepare_volume(_cropped(v, side)) for v in (volume, fixed))
-    wanted = projection.project_points(still, slices, points)
-    rings = np.rint(np.hypot(points[:, 0], points[:, 1])).astype(np.int64)
+    points = half_points(side, r_min=1.0, r_max=min(r_max, side / 2 - 1))
+    wanted = projection.project_points(projection.prepare_volume(still * inside), slices, points)
+    compared = _Compared(slices, points, wanted, free, box_px, r_max)
+    frame = NOWHERE
+    for _ in range(_N_LAYS):
+        x, y, z = frame.shift_px * side / box_px
+        laid = turned_volume(moving, frame.turn, n=side, shift_px=(x, y, z)) * inside
+        more = _nearest(projection.prepare_volume(laid), compared)
+        frame = Frame(more.turn @ frame.turn, more.turn @ frame.shift_px + more.shift_px)
+        if _angle_deg(frame) > _FURTHEST_DEG:
+            return NOWHERE
+        if _angle_deg(more) < _STILL_DEG:
+            break
+    return frame
+
+
+class _Compared(NamedTuple):
+    """What slices of a map are compared with."""
+
+    slices: Array
+    points: Array
+    wanted: Array
+    free: Reals
+    box_px: int
+    r_max: float
+
+    @property
+    def rings(self) -> Array:
+        """Ring of each point."""
+        return np.rint(np.hypot(self.points[:, 0], self.points[:, 1])).astype(np.int64)
+
+
+def _angle_deg(frame: Frame) -> float:
+    return float(np.degrees(np.arccos(np.clip(0.5 * (np.trace(frame.turn) - 1.0), -1.0, 1.0))))
+
+
+def _density(volume: Array) -> Array:
+    """Share `(s, s, s)` in which each voxel counts."""
+    dense = np.maximum(volume, 0.0)
+    n_densest = max(1, round(_DENSEST_FRAC * dense.size))
+    level = _FULL_FRAC * float(np.sort(dense, axis=None)[-n_densest:].mean())
+    return np.asarray(np.minimum(dense / level, 1.0) if level > 0.0 else dense, dtype=np.float32)
+
+
+def _nearest(moving: Array, to: _Compared) -> Frame:
+    """Gauss-Newton steps as long as they lead on."""
     frame, before = NOWHERE, np.inf
     for _ in range(_N_STEPS):
-        seen = _slices(moving, slices, points, frame, box_px)
-        rest = _rest(wanted, seen, rings)
+        rest = _rest(_slices(moving, frame, to), to)
         left = float((np.abs(rest) ** 2).sum())
         if left >= before * (1.0 - 1e-7):
             break
         before = left
-        step = _step(moving, slices, points, frame, wanted, free=free, box_px=box_px, r_max=r_max)
+        step = _step(moving, frame, to)
         frame = _moved(frame, step[:3], step[3:])
-    angle = np.degrees(np.arccos(np.clip(0.5 * (np.trace(frame.turn) - 1.0), -1.0, 1.0)))
-    return frame if angle <= _FURTHEST_DEG else NOWHERE
+    return frame
 
 
 def _cropped(volume: Array, side: int) -> Array:
@@ -108,19 +164,19 @@ def _cropped(volume: Array, side: int) -> Array:
     return np.asarray(fourier.ifft3_centred(fewer, n=side), dtype=np.float32)
 
 
-def _slices(moving: Array, slices: Array, points: Array, frame: Frame, box_px: int) -> Array:
+def _slices(moving: Array, frame: Frame, to: _Compared) -> Array:
     """Slices `(j, p)` of the map in a frame."""
-    values = projection.project_points(moving, slices @ frame.turn, points)
-    shift = slices[:, :2] @ frame.shift_px
-    return np.asarray(values * np.exp(-2j * np.pi / box_px * (shift @ points.T)))
+    values = projection.project_points(moving, to.slices @ frame.turn, to.points)
+    shift = to.slices[:, :2] @ frame.shift_px
+    return np.asarray(values * np.exp(-2j * np.pi / to.box_px * (shift @ to.points.T)))
 
 
-def _rest(wanted: Array, seen: Array, rings: Array) -> Array:
+def _rest(seen: Array, to: _Compared) -> Array:
     """What the map, on the other's scale ring by ring, leaves of it."""
-    cross = np.bincount(rings, weights=(wanted * seen.conj()).real.sum(axis=0))
-    power = np.bincount(rings, weights=(np.abs(seen) ** 2).sum(axis=0))
+    cross = np.bincount(to.rings, weights=(to.wanted * seen.conj()).real.sum(axis=0))
+    power = np.bincount(to.rings, weights=(np.abs(seen) ** 2).sum(axis=0))
     scale = np.maximum(cross, 0.0) / np.maximum(power, 1e-30)
-    return np.asarray(wanted - seen * scale[rings])
+    return np.asarray(to.wanted - seen * scale[to.rings])
 
 
 def _moved(frame: Frame, turn_rad: Reals, shift_px: Reals) -> Frame:
@@ -130,30 +186,19 @@ def _moved(frame: Frame, turn_rad: Reals, shift_px: Reals) -> Frame:
     return Frame(more @ frame.turn, more @ frame.shift_px + shift_px)
 
 
-def _step(
-    moving: Array,
-    slices: Array,
-    points: Array,
-    frame: Frame,
-    wanted: Array,
-    *,
-    free: Reals,
-    box_px: int,
-    r_max: float,
-) -> Reals:
+def _step(moving: Array, frame: Frame, to: _Compared) -> Reals:
     """Rotation vector [rad] and translation [px] `(6,)` of one Gauss-Newton step, along the free axes."""
-    rings = np.rint(np.hypot(points[:, 0], points[:, 1])).astype(np.int64)
-    small = np.repeat([np.radians(_SMALL_DEG), _SMALL_CYCLES * box_px / r_max], 3)
+    small = np.repeat([np.radians(_SMALL_DEG), _SMALL_CYCLES * to.box_px / to.r_max], 3)
     columns = []
     for k in range(6):
         change = np.zeros((2, 3))
         change[k // 3, k % 3] = small[k]
         ahead, behind = (_moved(frame, s * change[0], s * change[1]) for s in (1.0, -1.0))
-        both = [_rest(wanted, _slices(moving, slices, points, f, box_px), rings).ravel() for f in (ahead, behind)]
+        both = [_rest(_slices(moving, f, to), to).ravel() for f in (ahead, behind)]
         slope = (both[0] - both[1]) / (2.0 * small[k])
         columns.append(np.concatenate([slope.real, slope.imag]))
-    allowed = np.kron(np.eye(2), free)
+    allowed = np.kron(np.eye(2), to.free)
     slopes = np.stack(columns, axis=1) @ allowed
-    now = _rest(wanted, _slices(moving, slices, points, frame, box_px), rings).ravel()
+    now = _rest(_slices(moving, frame, to), to).ravel()
     found = np.linalg.lstsq(slopes, -np.concatenate([now.real, now.imag]), rcond=1e-6)[0]
     return np.asarray(allowed @ found)

@@ -8,6 +8,7 @@ import pytest
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import distractors
 from cryoframe.numerics.rotations import axis_rotation, random_rotations
+from cryoframe.numerics.turned_volume import turned_volume
 
 
 def ellipsoid(n=48, axes_px=(14.0, 9.0, 6.0)):
@@ -19,7 +20,7 @@ def ellipsoid(n=48, axes_px=(14.0, 9.0, 6.0)):
 
 def test_a_map_turned_by_a_quarter__has_its_axes_exchanged():
     body = ellipsoid()
-    turned = distractors.turned_volume(body, axis_rotation((0, 0, 1), 90.0), n=64, shift_px=(0.0, 0.0, 0.0))
+    turned = turned_volume(body, axis_rotation((0, 0, 1), 90.0), n=64, shift_px=(0.0, 0.0, 0.0))
     # x goes to y: element [z, y, x] comes from [z, -x, y]; the origins are voxels 24 and 32.
     inner = turned[32 - 20 : 32 + 21, 32 - 20 : 32 + 21, 32 - 20 : 32 + 21]
     expected = body[24 - 20 : 24 + 21, 24 - 20 : 24 + 21, 24 - 20 : 24 + 21].swapaxes(1, 2)
@@ -30,7 +31,7 @@ def test_a_map_turned_by_a_quarter__has_its_axes_exchanged():
 def test_a_turned_and_moved_map__keeps_its_total_and_its_middle():
     body = ellipsoid()
     rotation = random_rotations(1, np.random.default_rng(1))[0]
-    moved = distractors.turned_volume(body, rotation, n=80, shift_px=(5.25, -7.5, 3.0))
+    moved = turned_volume(body, rotation, n=80, shift_px=(5.25, -7.5, 3.0))
     assert moved.sum() == pytest.approx(body.sum(), rel=0.01)
     z, y, x = np.indices(moved.shape) - 40
     middle = [float((moved * axis).sum() / moved.sum()) for axis in (x, y, z)]

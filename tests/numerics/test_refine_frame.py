@@ -87,3 +87,19 @@ def test_maps_that_are_not_near_each_other__are_not_brought_far(positions: np.nd
         operators=rotation_matrices("C1"),
     )
     assert angular_distance_deg(frame.turn, np.eye(3)) <= 30.0
+
+
+def test_density_that_the_other_map_lacks__turns_little(positions: np.ndarray) -> None:
+    turn = axis_rotation((1.0, 2.0, -0.5), 1.5)
+    angle = np.random.default_rng(9).uniform(0.0, 2.0 * np.pi, 30)
+    belt = 15.0 * np.stack([0.3 * np.cos(angle), np.cos(angle), np.sin(angle)], axis=1)
+    found = refine_frame.register(
+        displaced(np.concatenate([positions, belt]), turn),
+        blobs(positions),
+        box_px=BOX_PX,
+        r_max=R_MAX,
+        operators=rotation_matrices("C1"),
+    )
+    # Laid on the other as a whole, this map is 9.5 degrees off.
+    assert angular_distance_deg(found.turn, turn) < 1.5
+    np.testing.assert_allclose(found.shift_px, SHIFT_PX, atol=0.15)
