@@ -163,7 +163,7 @@ class Entrance:
                 if reading is None:
                     break
                 entry.is_ripe = False  # whatever comes of it: one that has changed is to be looked at again
-                if entry.is_pending and entry.is_still(judged) and judged[:2] == (reading.size, reading.mtime_ns):
+                if _is_as_judged(entry, judged) and judged[:2] == (reading.size, reading.mtime_ns):
                     path, root = self._root.path(entry), self._root
                     found.append(Arrival(entry.path, path, root.kind, facts, root.folder, reading))
                 else:
@@ -172,7 +172,7 @@ class Entrance:
                 self._put_off(entry, error)
             except FileError as error:
                 entry.is_ripe = False
-                if entry.is_pending and entry.is_still(judged):
+                if _is_as_judged(entry, judged):
                     said.append(self._root.reject(entry, type(error).__name__, str(error.what)))
                 else:  # it is another file by now, and settles anew
                     entry.n_looks = 0
@@ -234,3 +234,8 @@ class Entrance:
         for cls, payload in said:
             self._outbox.say(cls, **payload)
         self._outbox.flush()
+
+
+def _is_as_judged(entry: Entry, judged: Look) -> bool:
+    """Whether nothing was seen since of the file, nor of its side-car, which would have it judged anew."""
+    return entry.is_pending and entry.look is judged and entry.is_still(judged)

@@ -11,17 +11,20 @@ from watched_session import Watched
 
 from cryoframe.errors import EnvironmentFault, Incomplete
 from cryoframe.execution.run import Run
-from cryoframe.records.events import Event, FileDuplicate
+from cryoframe.records.events import Event, FileDuplicate, ItemAdmitted
 from cryoframe.records.journal import Journal
 from cryoframe.watch import intake
 from cryoframe.watch.daemon import Daemon
 from cryoframe.watch.guard import DiskGuard
 
+MDOC = "PixelSpacing = 1.0\nVoltage = 300\n\n[FrameSet = 0]\nPixelSpacing = 1.0\n"
+
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Watched:
     session = Watched(tmp_path)
-    session.configure(settle_s=0.3, poll_s=0.1)
+    config = session.configure(settle_s=0.3, poll_s=0.1)
+    config.write_text(config.read_text().replace("[watch]", '[watch]\nmetadata = "optional"\nmetadata_timeout_s = 0.5'))
     return session
 
 
@@ -128,6 +131,29 @@ def test_a_file_that_changed_while_it_was_read__is_not_refused_for_what_it_was(w
     monkeypatch.setattr(daemon, "_rescan", seen)
     turn_until(daemon, lambda: settled(daemon) == 1)
     assert step == ["after"]
+
+
+def test_a_side_car_that_comes_while_its_movie_is_read__is_not_missed(watched, daemon, monkeypatch) -> None:
+    outcome, rescan, step = intake.Intake.outcome, daemon._rescan, ["before"]
+    watched.put("a.mrc", 1.0)
+
+    def slow(self: intake.Intake, timeout_s: float) -> intake.Reading | None:
+        if step[0] == "before":
+            (watched.land / "a.mrc.mdoc").write_text(MDOC)
+            step[0] = "landed"
+        return None if step[0] == "landed" else outcome(self, timeout_s)
+
+    def seen() -> None:
+        rescan()
+        step[0] = "seen" if step[0] == "landed" else step[0]
+
+    monkeypatch.setattr(intake.Intake, "outcome", slow)
+    monkeypatch.setattr(daemon, "_rescan", seen)
+    turn_until(daemon, lambda: settled(daemon) == 1)
+    (item,) = [event for event in daemon._run.journal.replay() if isinstance(event, ItemAdmitted)]
+    assert step == ["seen"]
+    assert "metadata_missing" not in item.facts
+    assert item.facts["voltage_kV"] == 300
 
 
 def test_a_twin_out_of_reach__keeps_no_other_file_out(watched, daemon, monkeypatch) -> None:
