@@ -20,7 +20,7 @@ class Limits:
     cancel_s
         A cancelled call ends within this.
     growth_MB
-        Memory a call may keep, as a median over repeated calls.
+        Memory that every one of repeated calls may keep.
     defocus_A, astigmatism_deg
         Error of a CTF fit; 150 Å is what two programs agree to on good data (CTF Challenge 2015,
         doi:10.1016/j.jsb.2015.04.003, spread of the defocus).
