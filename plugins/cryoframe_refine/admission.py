@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cryoframe import Mask, ParticleStack, ParticleTable, Volume
 from cryoframe.errors import HalfSetError, InvalidInput
 from cryoframe.numerics.mapped import give_back
+from cryoframe.numerics.polar_images import unfit
 
 Array = npt.NDArray[Any]
 
@@ -19,6 +20,7 @@ Array = npt.NDArray[Any]
 FEWEST = 10
 #: Picks nearer to each other than this share of the particle's diameter are one particle.
 _SAME_FRAC = 0.1
+_SAME_PIXEL_FRAC = 1e-3
 _AT_ONCE = 64
 
 
@@ -33,30 +35,40 @@ def check_inputs(stack: ParticleStack, reference: Volume, mask: Mask | None) -> 
     n = int(stack.images.shape[-1])
     stack.require_like(reference)
     if mask is not None:
-        _check_mask(mask, n)
+        _check_mask(mask, n, stack.pixel_size_A)
     stack.require("refine", fewest=FEWEST)
 
 
-def _check_mask(mask: Mask, n: int) -> None:
-    if mask.data.shape != (n, n, n):
-        raise InvalidInput(f"mask of {mask.data.shape} voxels for a box of {n} px", expected="the same box")
+def _check_mask(mask: Mask, n: int, pixel_A: float) -> None:
+    if mask.data.shape != (n, n, n) or abs(mask.pixel_size_A / pixel_A - 1.0) > _SAME_PIXEL_FRAC:
+        raise InvalidInput(
+            f"mask of {mask.data.shape} voxels of {mask.pixel_size_A:.4f} Å for images of {n} px of {pixel_A:.4f} Å",
+            expected="the same box and pixel",
+            remedy="Make it anew with make_mask from a map of these particles.",
+        )
     if not np.isfinite(mask.data).all() or not np.max(mask.data) > 0.5:
         raise InvalidInput("the mask is empty", expected="voxels above 0.5", remedy="Make it anew with make_mask.")
 
 
-def in_order(stack: ParticleStack, on_block: Callable[[], None]) -> tuple[Array, list[int], Array]:
+def in_order(stack: ParticleStack, on_block: Callable[[], None]) -> tuple[Array, dict[str, list[int]], Array]:
     """Read all images once, some at a time.
 
     Returns
     -------
-    Rows of the particles whose images are finite, in the order of their identities; the others' identities; and a
-    digest of each image.
+    Rows of the particles whose images are fit, in the order of their identities; the others' identities by the reason;
+    and a digest of each image.
+
+    Raises
+    ------
+    InvalidInput
+        If fewer are left than make a map.
     """
     m = len(stack.images)
-    finite, digests = np.zeros(m, dtype=bool), np.zeros(m, dtype=np.int64)
+    spread, digests = np.full(m, np.nan), np.zeros(m, dtype=np.int64)
     for start in range(0, m, _AT_ONCE):
         block = np.array(stack.images[start : start + _AT_ONCE], dtype=np.float32)
-        finite[start : start + len(block)] = np.isfinite(block).all(axis=(1, 2))
+        finite = np.isfinite(block).all(axis=(1, 2))
+        spread[start : start + len(block)][finite] = block[finite].std(axis=(1, 2), dtype=np.float64)
         for place, image in enumerate(block, start):
             digests[place] = int.from_bytes(
                 hashlib.blake2b(image.tobytes(), digest_size=8).digest(), "little", signed=True
@@ -64,8 +76,16 @@ def in_order(stack: ParticleStack, on_block: Callable[[], None]) -> tuple[Array,
         give_back(stack.images)
         on_block()
     identity = np.asarray(stack.particles.column("particle_id"))
+    dropped = {why: identity[gone].tolist() for why, gone in unfit(spread).items() if gone.any()}
     rows = np.argsort(identity, kind="stable")
-    return rows[finite[rows]], identity[~finite].tolist(), digests
+    rows = rows[~np.isin(identity[rows], [one for some in dropped.values() for one in some])]
+    if len(rows) < FEWEST:
+        raise InvalidInput(
+            f"only {len(rows)} images hold finite values that vary as those of the others do",
+            expected=f"at least {FEWEST}",
+            remedy="Look at the images, and extract them anew.",
+        )
+    return rows, dropped, digests
 
 
 def check_halves(table: ParticleTable, digests: Array, diameter_A: float) -> None:

@@ -135,9 +135,9 @@ def refine(
     check_inputs(stack, reference, mask)
     geometry = geometry_of(stack, reference, mask, params)
     diameter_A = params.particle_diameter_A or 0.85 * geometry.box_px * geometry.pixel_size_A
-    order, not_finite, digests = in_order(stack, lambda: ctx.report(0, 1, "reading particles"))
-    if not_finite:
-        ctx.drop(not_finite, "its image holds values that are not finite numbers")
+    order, dropped, digests = in_order(stack, lambda: ctx.report(0, 1, "reading particles"))
+    for why, identities in dropped.items():
+        ctx.drop(identities, why)
     particles = stack.particles.select(order)
     check_halves(particles, digests[order], diameter_A)
     sets = image_sets(replace(stack, particles=particles), order, geometry)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cryoframe import Mask, ParticleStack, Volume
 from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, filters, masks, polar_images
+from cryoframe.numerics.bounds import check_extent
 from cryoframe.numerics.refine_images import ImageSet
 from cryoframe.numerics.symmetry import rotation_matrices
 from cryoframe_refine.half import Geometry
@@ -39,10 +40,11 @@ class Extent(Protocol):
 
 
 def geometry_of(stack: ParticleStack, reference: Volume, mask: Mask | None, params: Extent) -> Geometry:
-    """Masks, symmetry and sampling of a stack and its settings."""
+    """Masks, symmetry and sampling of a stack and its settings; refuses an extent that does not fit the box."""
     n = int(stack.images.shape[-1])
     group = params.symmetry or reference.symmetry
     pixel = stack.pixel_size_A
+    check_extent(n * pixel, particle_diameter_A=params.particle_diameter_A, offset_range_A=params.offset_range_A)
     radius_px = 0.5 * (params.particle_diameter_A / pixel or 0.85 * n)
     edge_px = max(3.0, 0.06 * n)
     inner = min(radius_px, n / 2 - 1) - 0.5 * edge_px

@@ -12,6 +12,7 @@ from cryoframe.errors import CryoframeError, HalfSetError, InvalidInput
 from cryoframe.numerics import fsc, reconstruction, rotations, seed_agreement, symmetry
 from cryoframe.testing import phantoms
 from cryoframe_refine import nonuniform, plugin
+from cryoframe_refine.admission import in_order
 
 REFINERS = {"gold": plugin, "nonuniform": nonuniform}
 QUICK = {"coarse_step_deg": 15.0, "n_whole": 2, "n_iterations": 4, "particle_diameter_A": 120.0}
@@ -132,11 +133,31 @@ def test_inputs_of_nothing__are_refused_before_any_work(refiner, made, tmp_path)
         (stack, empty_map, None, "reference is empty"),
         (stack, made.volume, empty_mask, "mask is empty"),
         (stack, made.volume, Mask(np.ones((8, 8, 8), np.float32), 4.0), "mask of"),
+        (stack, made.volume, Mask(np.ones(box, np.float32), 1.5 * phantoms.PIXEL_A), "mask of"),
     ):
         with pytest.raises(InvalidInput, match=says):
             refiner.refine_3d(given, reference, mask, params, context)
     with pytest.raises(CryoframeError, match="Q7"):
         refiner.refine_3d(stack, made.volume, None, refiner.Params(symmetry="Q7"), context)
+    for far in ({"offset_range_A": 20000.0}, {"particle_diameter_A": 5000.0}):
+        with pytest.raises(InvalidInput, match=next(iter(far))):
+            refiner.refine_3d(stack, made.volume, None, refiner.Params(**QUICK | far), context)
+
+
+def test_images_unlike_all_others__are_dropped_with_their_reasons(made):
+    images = np.array(made.stack.images)
+    images[3, 0, 0], images[5], images[9] = np.nan, 2.0, images[9] * 1e6
+    rows, dropped, _ = in_order(replace(made.stack, images=images), lambda: None)
+    identity = made.stack.particles.column("particle_id")
+    said = {one: why for why, some in dropped.items() for one in some}
+    assert set(said) == set(identity[[3, 5, 9]].tolist())
+    assert ["finite" in said[identity[3]], "one value" in said[identity[5]], "varies" in said[identity[9]]] == [
+        True
+    ] * 3
+    assert sorted(rows.tolist()) == sorted(set(range(40)) - {3, 5, 9})
+    images[:] = 0.0
+    with pytest.raises(InvalidInput, match="only 0 images"):
+        in_order(replace(made.stack, images=images), lambda: None)
 
 
 def test_octahedral_reconstruction_of_n__is_as_good_as_one_without_symmetry_of_24_n(say):
