@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
