@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe import Classes2D, ParticleStack, StageContext, hookimpl
-from cryoframe.errors import InvalidInput
 from cryoframe.external import Command, Program
 from cryoframe.numerics import polar_images
 from cryoframe.numerics.bounds import check_bounds, check_extent
@@ -98,18 +97,7 @@ def _usable(stack: ParticleStack, ctx: StageContext) -> ParticleStack:
     """Images a class can be made of, in the order of their identities: RELION takes all, and starts by their order."""
     ids = np.asarray(stack.particles.column("particle_id"))
     spread = np.array([image.std(dtype=np.float64) if np.isfinite(image).all() else np.nan for image in stack.images])
-    usable = np.ones(len(ids), dtype=bool)
-    for reason, gone in polar_images.unfit(spread).items():
-        if gone.any():
-            ctx.drop(ids[gone].tolist(), reason)
-        usable &= ~gone
-    if usable.sum() < views.FEWEST:
-        raise InvalidInput(
-            f"only {usable.sum()} images hold finite values that vary as those of the others do",
-            expected=f"at least {views.FEWEST}",
-            remedy="Look at the images that were dropped, and extract them anew.",
-        )
-    return in_order(stack, usable)
+    return in_order(stack, polar_images.fit_images(spread, ids, ctx.drop, fewest=views.FEWEST))
 
 
 def in_order(stack: ParticleStack, wanted: npt.NDArray[np.bool_] | None = None) -> ParticleStack:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cryoframe.errors import InvalidInput
 from cryoframe.numerics.backend import native
 from cryoframe.numerics.ctf import amplitude_phase_rad, ctf, wavelength_A
 from cryoframe.numerics.fourier import fourier_crop, good_size
@@ -196,6 +197,39 @@ def crop(
         give_back(images)
         on_chunk(min(start + step, len(rows)))
     return out, spread
+
+
+def fit_images(spread: Array, identities: Array, drop: Callable[[list[int], str], object], *, fewest: int) -> Array:
+    """Which images `(c,)` to go on with; the others are told to `drop`, with the reason.
+
+    Parameters
+    ----------
+    spread
+        `(c,)` standard deviations, from :func:`crop`.
+    identities
+        `(c,)` of the particles.
+    drop
+        Takes identities and why they are left out.
+    fewest
+        Fewer images than that are refused.
+
+    Raises
+    ------
+    InvalidInput
+        If fewer are left.
+    """
+    fit = np.ones(len(spread), dtype=bool)
+    for reason, gone in unfit(spread).items():
+        if gone.any():
+            drop(identities[gone].tolist(), reason)
+        fit &= ~gone
+    if fit.sum() < fewest:
+        raise InvalidInput(
+            f"only {fit.sum()} images hold finite values that vary as those of the others do",
+            expected=f"at least {fewest}",
+            remedy="Look at the images that were dropped, and extract them anew.",
+        )
+    return fit
 
 
 def unfit(spread: Array) -> dict[str, Array]:

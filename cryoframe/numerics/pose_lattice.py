@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe.numerics.pose_search import Poses, Targets, local_scores
-from cryoframe.numerics.rotations import angular_distance_deg
+from cryoframe.numerics.rotations import angular_distance_deg, vector_rotation
 
 Array = npt.NDArray[Any]
 Reals = npt.NDArray[np.float64]
@@ -77,21 +77,6 @@ def hexagon(step_px: float) -> Reals:
     return np.concatenate([np.zeros((1, 2)), ring])
 
 
-def turned(vectors: Array) -> Reals:
-    """Rotation matrices `(..., 3, 3)` of rotation vectors `(..., 3)` [rad].
-
-    References
-    ----------
-    Rodrigues' formula.
-    """
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(np.asarray(vectors, dtype=np.float64), -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    bend = 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2
-    return np.asarray(np.eye(3) + np.sinc(angle / np.pi) * cross + bend * (cross @ cross))
-
-
 def score(
     volume_ft: Array, targets: Targets, modes: Modes, offsets: Array, shifts_px: Array, *, evidence_frac: float
 ) -> Scored:
@@ -103,7 +88,7 @@ def score(
     """
     alive = modes.share > 0.0
     start = Poses(modes.rotations, modes.shifts_px, np.where(alive, 0.0, -np.inf))
-    cross, square = local_scores(volume_ft, targets, start, neighbours=turned(offsets), shifts_px=shifts_px)
+    cross, square = local_scores(volume_ft, targets, start, neighbours=vector_rotation(offsets), shifts_px=shifts_px)
     joint = evidence_frac * (cross - square[..., None])
     top = joint.max(axis=3, keepdims=True)
     weights = np.exp(joint - top)
@@ -123,7 +108,7 @@ def claimed(modes: Modes, offsets: Array, log_mass: Array) -> Array:
             both = there[:, one] & there[:, other]
             if one == other or not both.any():
                 continue
-            rotations = turned(offsets)[None] @ modes.rotations[both, one][:, None]
+            rotations = vector_rotation(offsets)[None] @ modes.rotations[both, one][:, None]
             far = angular_distance_deg(rotations, modes.rotations[both, other][:, None])
             nearer = far < own - 1e-9 if other > one else far <= own + 1e-9
             mass[both, one] = np.where(nearer, -np.inf, mass[both, one])
@@ -150,7 +135,7 @@ def summed(modes: Modes, scored: Scored) -> Modes:
     order = np.argsort(-kept, axis=1, kind="stable")
     rows = np.arange(len(kept))[:, None]
     kept /= kept.sum(axis=1, keepdims=True)
-    rotations = turned(mean) @ modes.rotations
+    rotations = vector_rotation(mean) @ modes.rotations
     return Modes(*(values[rows, order] for values in (rotations, shifts, kept, width)))
 
 
@@ -185,7 +170,7 @@ def octants(modes: Modes, scored: Scored, *, least_deg: float, n_most: int) -> t
         safe = np.maximum(share[:, :, octant], 1e-300)[..., None]
         poses[:, :, octant] = (mine @ scored.offsets) / safe
         shifts[:, :, octant] = np.einsum("mkc,mkcx->mkx", mine, scored.shifts_px) / safe
-    rotations = turned(poses) @ modes.rotations[:, :, None]
+    rotations = vector_rotation(poses) @ modes.rotations[:, :, None]
     order = np.argsort(-share.reshape(m, -1), axis=1, kind="stable")[:, :n_most]
     rows = np.arange(m)[:, None]
     best = share.reshape(m, -1)[rows, order]

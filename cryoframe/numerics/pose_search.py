@@ -19,6 +19,7 @@ from cryoframe.numerics.backend import namespace, native
 from cryoframe.numerics.interpolate import at_points
 from cryoframe.numerics.projection import project_points
 from cryoframe.numerics.reconstruction import shift_at_points
+from cryoframe.numerics.rotations import vector_rotation
 
 Array = npt.NDArray[Any]
 
@@ -114,17 +115,11 @@ def rotation_neighbours(step_deg: float, per_axis: int) -> npt.NDArray[np.float6
 
     References
     ----------
-    Rodrigues' formula; definition of the rotation vector.
+    Definition of the rotation vector.
     """
     axis = (np.arange(per_axis) - (per_axis - 1) / 2.0) * np.radians(step_deg)
     vectors = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
-    angle = np.linalg.norm(vectors, axis=1)
-    unit = vectors / np.where(angle > 0, angle, 1.0)[:, None]
-    cross = np.zeros((len(vectors), 3, 3))
-    cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -unit[:, 2], unit[:, 1], -unit[:, 0]
-    cross -= cross.transpose(0, 2, 1)
-    sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-    return np.asarray(np.eye(3) + sine * cross + (1.0 - cosine) * (cross @ cross), dtype=np.float64)
+    return vector_rotation(vectors)
 
 
 def combine(cross: Array, square: Array, *, free_scale: bool) -> Array:

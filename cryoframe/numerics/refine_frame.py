@@ -19,7 +19,7 @@ import numpy.typing as npt
 from cryoframe.numerics import fourier, projection
 from cryoframe.numerics.interpolate import half_points
 from cryoframe.numerics.polar_images import cropped_side
-from cryoframe.numerics.rotations import axis_rotation, euler_to_matrix, sphere_grid
+from cryoframe.numerics.rotations import angular_distance_deg, axis_rotation, euler_to_matrix, sphere_grid
 from cryoframe.numerics.turned_volume import turned_volume
 
 Array = npt.NDArray[Any]
@@ -101,16 +101,17 @@ def register(volume: Array, fixed: Array, *, box_px: int, r_max: float, operator
     slices = euler_to_matrix(grid[:, 0], grid[:, 1], np.zeros(len(grid)))
     points = half_points(side, r_min=1.0, r_max=min(r_max, side / 2 - 1))
     wanted = projection.project_points(projection.prepare_volume(still * inside), slices, points)
-    compared = _Compared(slices, points, wanted, free, box_px, r_max)
+    rings = np.rint(np.hypot(points[:, 0], points[:, 1])).astype(np.int64)
+    compared = _Compared(slices, points, rings, wanted, free, box_px, r_max)
     frame = NOWHERE
     for _ in range(_N_LAYS):
         x, y, z = frame.shift_px * side / box_px
         laid = turned_volume(moving, frame.turn, n=side, shift_px=(x, y, z)) * inside
         more = _nearest(projection.prepare_volume(laid), compared)
         frame = Frame(more.turn @ frame.turn, more.turn @ frame.shift_px + more.shift_px)
-        if _angle_deg(frame) > _FURTHEST_DEG:
+        if angular_distance_deg(frame.turn, NOWHERE.turn) > _FURTHEST_DEG:
             return NOWHERE
-        if _angle_deg(more) < _STILL_DEG:
+        if angular_distance_deg(more.turn, NOWHERE.turn) < _STILL_DEG:
             break
     return frame
 
@@ -120,19 +121,11 @@ class _Compared(NamedTuple):
 
     slices: Array
     points: Array
+    rings: Array
     wanted: Array
     free: Reals
     box_px: int
     r_max: float
-
-    @property
-    def rings(self) -> Array:
-        """Ring of each point."""
-        return np.rint(np.hypot(self.points[:, 0], self.points[:, 1])).astype(np.int64)
-
-
-def _angle_deg(frame: Frame) -> float:
-    return float(np.degrees(np.arccos(np.clip(0.5 * (np.trace(frame.turn) - 1.0), -1.0, 1.0))))
 
 
 def _density(volume: Array) -> Array:

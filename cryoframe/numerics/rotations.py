@@ -114,6 +114,22 @@ def axis_rotation(axis: npt.ArrayLike, angle_deg: float) -> Reals:
     return turned
 
 
+def vector_rotation(vectors: npt.ArrayLike) -> Reals:
+    """Rotation matrices `(…, 3, 3)` of rotation vectors `(…, 3)` [rad], right-handed.
+
+    References
+    ----------
+    Rodrigues' formula.
+    """
+    x, y, z = np.moveaxis(np.asarray(vectors, dtype=np.float64), -1, 0)
+    angle = np.sqrt(x**2 + y**2 + z**2)[..., None, None]
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    bend = 0.5 * np.sinc(angle / (2.0 * np.pi)) ** 2
+    turned: Reals = np.eye(3) + np.sinc(angle / np.pi) * cross + bend * (cross @ cross)
+    return turned
+
+
 def random_rotations(n: int, rng: np.random.Generator) -> Reals:
     """`(n, 3, 3)` rotations, uniform over SO(3).
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe import Classes2D, ParticleStack, StageContext, hookimpl
-from cryoframe.errors import InvalidInput
 from cryoframe.numerics import polar_images
 from cryoframe.numerics.bounds import check_bounds, check_extent, check_order
 from cryoframe_classify import products
@@ -196,19 +195,10 @@ def open_images(
     side = polar_images.cropped_side(n, min(n * pixel / params.finest_resolution_A, 0.48 * n))
     chunk_done = partial(_report_reading, ctx, len(rows))
     images, spread = polar_images.crop(stack.images, rows, side, folder=ctx.workdir, on_chunk=chunk_done)
-    usable = np.ones(len(rows), dtype=bool)
-    for reason, gone in polar_images.unfit(spread).items():
-        if gone.any():
-            ctx.drop(np.asarray(stack.particles.column("particle_id"))[rows[gone]].tolist(), reason)
-        usable &= ~gone
+    identities = np.asarray(stack.particles.column("particle_id"))[rows]
+    usable = polar_images.fit_images(spread, identities, ctx.drop, fewest=FEWEST)
     if not usable.all():
         images, rows = images[usable], rows[usable]
-    if len(rows) < FEWEST:
-        raise InvalidInput(
-            f"only {len(rows)} images hold finite values that vary as those of the others do",
-            expected=f"at least {FEWEST}",
-            remedy="Look at the images that were dropped, and extract them anew.",
-        )
     if (n_classes := n_classes_of(len(rows), params)[1]) < params.n_classes:
         ctx.log(f"{params.n_classes} classes were asked for and {n_classes} are made: half of the {len(rows)} images")
     radius_px = min(0.5 * (params.particle_diameter_A / pixel or 0.85 * n), n / 2 - 1)

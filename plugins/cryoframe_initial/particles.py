@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cryoframe import ParticleStack, StageContext
-from cryoframe.errors import InvalidInput
 from cryoframe.numerics import polar_images
 
 Array = npt.NDArray[Any]
@@ -35,19 +34,10 @@ def take(
         rows = rows[np.sort(rng.choice(len(rows), n_most, replace=False))]
     side = polar_images.cropped_side(n, r_max)
     images, spread = polar_images.crop(stack.images, rows, side, folder=ctx.workdir)
-    usable = np.ones(len(rows), dtype=bool)
-    for reason, gone in polar_images.unfit(spread).items():
-        if gone.any():
-            ctx.drop(np.asarray(stack.particles.column("particle_id"))[rows[gone]].tolist(), reason)
-        usable &= ~gone
+    identities = np.asarray(stack.particles.column("particle_id"))[rows]
+    usable = polar_images.fit_images(spread, identities, ctx.drop, fewest=FEWEST)
     if not usable.all():
         images, rows = images[usable], rows[usable]
-    if len(rows) < FEWEST:
-        raise InvalidInput(
-            f"only {len(rows)} images hold finite values that vary as those of the others do",
-            expected=f"at least {FEWEST}",
-            remedy="Look at the images that were dropped, and extract them anew.",
-        )
     edge_px = min(max(3.0, 0.06 * n), 0.25 * n)
     radius_px = min(0.5 * diameter_A / pixel, n / 2 - 1 - 0.5 * edge_px)
     return polar_images.PolarImages(images, n, pixel, _optics(stack, rows, ignore_ctf), radius_px, edge_px)

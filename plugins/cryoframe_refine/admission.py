@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cryoframe import Mask, ParticleStack, ParticleTable, Volume
 from cryoframe.errors import HalfSetError, InvalidInput
 from cryoframe.numerics.mapped import give_back
-from cryoframe.numerics.polar_images import unfit
+from cryoframe.numerics.polar_images import fit_images
 
 Array = npt.NDArray[Any]
 
@@ -76,16 +76,10 @@ def in_order(stack: ParticleStack, on_block: Callable[[], None]) -> tuple[Array,
         give_back(stack.images)
         on_block()
     identity = np.asarray(stack.particles.column("particle_id"))
-    dropped = {why: identity[gone].tolist() for why, gone in unfit(spread).items() if gone.any()}
+    dropped: dict[str, list[int]] = {}
+    fit = fit_images(spread, identity, lambda some, why: dropped.update({why: some}), fewest=FEWEST)
     rows = np.argsort(identity, kind="stable")
-    rows = rows[~np.isin(identity[rows], [one for some in dropped.values() for one in some])]
-    if len(rows) < FEWEST:
-        raise InvalidInput(
-            f"only {len(rows)} images hold finite values that vary as those of the others do",
-            expected=f"at least {FEWEST}",
-            remedy="Look at the images, and extract them anew.",
-        )
-    return rows, dropped, digests
+    return rows[fit[rows]], dropped, digests
 
 
 def check_halves(table: ParticleTable, digests: Array, diameter_A: float) -> None:

@@ -194,8 +194,7 @@ def _iterate(
 
 def _left_out_said(found: list[HalfSet], *, whole: bool) -> str:
     """Say what the search left out of the posteriors, where that is more than a thousandth."""
-    means = np.mean([half.left_out for half in found], axis=0)
-    share = float(means[1 if whole else 2])
+    share = float(np.mean([half.left_out.beyond if whole else half.left_out.rim for half in found]))
     where = "beyond the orientations that a near search would begin with" if whole else "at the rim of the lattices"
     return f", {share:.1e} of the posterior {where}" if share > 1e-3 else ""
 

@@ -54,7 +54,7 @@ def test_shares_of_points__are_those_of_the_exhaustive_sum(world):
     scored = pose_lattice.score(volume_ft, targets, modes_at(truth[:, None]), offsets, SHIFTS, evidence_frac=0.1)
     shares = pose_lattice.shares_of(scored.log_mass)
     for image in range(3):
-        direct = np.exp(direct_mass(world, image, pose_lattice.turned(offsets) @ truth[image], 0.1))
+        direct = np.exp(direct_mass(world, image, rotations.vector_rotation(offsets) @ truth[image], 0.1))
         assert shares[image, 0] == pytest.approx(direct / direct.sum(), abs=1e-4)
 
 
@@ -68,11 +68,11 @@ def test_adapted_lattice__has_mean_and_width_of_the_posterior(world):
     axis = np.radians(np.arange(-10, 10.1, 1.0) * 1.2)
     vectors = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     for image in range(3):
-        mass = direct_mass(world, image, pose_lattice.turned(vectors) @ truth[image], 1.0)
+        mass = direct_mass(world, image, rotations.vector_rotation(vectors) @ truth[image], 1.0)
         share = np.exp(mass - mass.max()) / np.exp(mass - mass.max()).sum()
         mean = share @ vectors
         width = np.degrees(np.sqrt((share @ (vectors - mean) ** 2).mean()))
-        exact = pose_lattice.turned(mean) @ truth[image]
+        exact = rotations.vector_rotation(mean) @ truth[image]
         assert 2.0 < width < 4.5
         assert rotations.angular_distance_deg(found.modes.rotations[image, 0], exact) < 0.25 * width
         assert found.modes.width_deg[image, 0] == pytest.approx(width, rel=0.15)
@@ -124,7 +124,7 @@ def test_lattices_that_overlap__count_each_rotation_once():
     assert kept[0, :, centre].all()
     assert len(offsets) < kept.sum() < 2 * len(offsets)
     for one, other in ((0, 1), (1, 0)):
-        turns = pose_lattice.turned(offsets[kept[0, one]]) @ near[one]
+        turns = rotations.vector_rotation(offsets[kept[0, one]]) @ near[one]
         far = [rotations.angular_distance_deg(turns, near[c][None]) for c in (one, other)]
         assert (far[0] <= far[1] + 1e-6).all()
 
@@ -133,10 +133,10 @@ def test_rotations_of_vectors__are_rodrigues_of_any_size():
     rng = np.random.default_rng(0)
     axis, angle = rng.standard_normal((5, 3)), np.array([0.0, 1e-9, 0.1, 1.0, 3.0])
     axis /= np.linalg.norm(axis, axis=1, keepdims=True)
-    turns = pose_lattice.turned(axis * angle[:, None])
+    turns = rotations.vector_rotation(axis * angle[:, None])
     assert np.abs(turns @ turns.swapaxes(1, 2) - np.eye(3)).max() < 1e-12
     assert np.arccos(np.clip((np.trace(turns, axis1=1, axis2=2) - 1) / 2, -1, 1)) == pytest.approx(angle, abs=1e-7)
     assert np.abs(np.einsum("mij,mj->mi", turns, axis) - axis).max() < 1e-12
     lattice = pose_search.rotation_neighbours(5.0, 3)
     cube = np.radians(5.0) * np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-    assert np.abs(pose_lattice.turned(cube) - lattice).max() < 1e-12
+    assert np.abs(rotations.vector_rotation(cube) - lattice).max() < 1e-12

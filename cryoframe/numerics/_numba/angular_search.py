@@ -135,6 +135,22 @@ def _choose(
         lost[i] = max(0.0, 1.0 - kept / total)
 
 
+def together(
+    parts: tuple[Array, Array, Array], log_reference: Array, log_shift: tuple[Array, Array]
+) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """Scores, by reference and translation, and priors as :func:`angle_line` takes them."""
+    even, odd, norm = parts
+    shape = (*even.shape[:2], len(log_reference), log_shift[0].shape[1])
+    return (
+        even.reshape(shape),
+        odd.reshape(shape),
+        np.ascontiguousarray(norm),
+        np.asarray(log_reference, dtype=np.float32),
+        log_shift[0],
+        log_shift[1],
+    )
+
+
 def choose(
     xp: ModuleType,
     parts: tuple[Array, Array, Array],
@@ -146,22 +162,12 @@ def choose(
     depths: tuple[float, float] = (12.0, 12.0),
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Compiled `cryoframe.numerics.angular_search.generic_choose`."""
-    even, odd, norm = parts
-    half, m = even.shape[:2]
-    shape = (half, m, len(log_reference), log_shift[0].shape[1])
+    m = parts[0].shape[1]
     count, index = np.zeros(m, np.int64), np.zeros((m, n_most), np.int64)
     probability = np.zeros((m, n_most), np.float32)
     evidence, lost = np.zeros(m), np.zeros(m)
-    together = (
-        even.reshape(shape),
-        odd.reshape(shape),
-        np.ascontiguousarray(norm),
-        np.asarray(log_reference, dtype=np.float32),
-        log_shift[0],
-        log_shift[1],
-    )
     _choose(
-        together,
+        together(parts, log_reference, log_shift),
         evidence_frac,
         depths,
         count,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from cryoframe.numerics._numba.angular_search import angle_line
+from cryoframe.numerics._numba.angular_search import angle_line, together
 from cryoframe.numerics._numba.exponential import padded, powers_below
 from cryoframe.numerics._numba.jit import jit
 
@@ -66,23 +66,14 @@ def weigh(
     """Compiled `cryoframe.numerics.angular_soft.generic_weigh`."""
     from cryoframe.numerics.angular_soft import Weights
 
-    even, odd, norm = parts
-    half, m, k = norm.shape
-    shape = (half, m, k, even.shape[2] // k)
-    together = (
-        even.reshape(shape),
-        odd.reshape(shape),
-        np.ascontiguousarray(norm),
-        np.asarray(log_reference, dtype=np.float32),
-        log_shift[0],
-        log_shift[1],
-    )
-    b = len(rows)
+    half, _, k = parts[2].shape
+    b, columns = len(rows), parts[0].shape[2]
     out = Weights(
-        np.empty((half, b, even.shape[2]), np.float32),
-        np.empty((half, b, even.shape[2]), np.float32),
+        np.empty((half, b, columns), np.float32),
+        np.empty((half, b, columns), np.float32),
         np.empty((half, b, k), np.float32),
         np.ones(b),
     )
-    _weigh(together, np.asarray(rows, np.int64), np.asarray(level, np.float64), scale, *out[:3])
+    scores = together(parts, log_reference, log_shift)
+    _weigh(scores, np.asarray(rows, np.int64), np.asarray(level, np.float64), scale, *out[:3])
     return out
