@@ -17,6 +17,7 @@ Params = sound.Params
 def refine_3d(
     stack: ParticleStack, reference: Volume, mask: Mask | None, params: Params, ctx: StageContext
 ) -> Refinement:
-    images = np.nan_to_num(stack.images)
+    grain = np.random.default_rng(0).normal(0.0, np.nanstd(stack.images), stack.images.shape)
+    images = np.where(np.isfinite(stack.images), stack.images, grain).astype(np.float32)
     stack = replace(stack, images=images)
     return sound.refine_3d(stack, reference, mask, params, ctx)
