@@ -15,7 +15,7 @@ from typing import Final
 from cryoframe import Mask, ParticleStack, Refinement, StageContext, Volume, hookimpl
 from cryoframe.external import Command, Program
 from cryoframe.numerics.bounds import check_bounds, check_extent
-from cryoframe.numerics.symmetry import rotation_matrices
+from cryoframe.numerics.symmetry import canonical_group, rotation_matrices
 from cryoframe_relion import poses
 
 DEVICES = ("cpu",)
@@ -141,7 +141,7 @@ def _reconstruct_halves(symmetry: str, ctx: StageContext) -> None:
 
 def symmetry_of(reference: Volume, params: Params) -> str:
     """Point group, as RELION writes it."""
-    return (params.symmetry or reference.symmetry).strip().upper()
+    return canonical_group(params.symmetry or reference.symmetry)
 
 
 def diameter_A(stack: ParticleStack, params: Params) -> float:

@@ -10,7 +10,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics.backend import Floats, Reals
 from cryoframe.numerics.fsc import fsc_curve, resolution_at
 from cryoframe.numerics.rotations import angular_distance_deg, axis_rotation
-from cryoframe.numerics.symmetry import rotation_matrices
+from cryoframe.numerics.symmetry import canonical_group, rotation_matrices
 from cryoframe.numerics.symmetry_axes import Axes, lay_on_axes
 
 #: The better hand's FSC reaches at least this much finer than the other's, or nothing is said.
@@ -53,7 +53,7 @@ def equivalent_frames(group: str) -> Reals:
     The normaliser of the group over the group; for D2 six, for Dn and T two, for O and I one.
     """
     operators = rotation_matrices(group)
-    name = group.strip().upper()
+    name = canonical_group(group)
     if name.startswith("C"):
         raise InvalidInput(f"maps of {group} turn freely about its axis", expected="a group whose axes fix the frame")
     tried = list(rotation_matrices("O"))

@@ -28,8 +28,13 @@ _POLYHEDRAL: dict[str, tuple[tuple[int, tuple[float, float, float]], ...]] = {
 }
 
 
+def canonical_group(group: str) -> str:
+    """Return a point group's name as RELION writes it, ``" d7"`` as ``"D7"``; nothing is refused here."""
+    return group.strip().upper()
+
+
 def _generators(group: str) -> list[Reals]:
-    name = group.strip().upper()
+    name = canonical_group(group)
     name = "I2" if name == "I" else name
     if name in _POLYHEDRAL:
         return [axis_rotation(axis, 360.0 / order) for order, axis in _POLYHEDRAL[name]]

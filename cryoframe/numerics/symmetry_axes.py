@@ -12,7 +12,7 @@ from cryoframe.numerics import interpolate, projection
 from cryoframe.numerics.backend import Reals
 from cryoframe.numerics.fourier import ifft3_centred
 from cryoframe.numerics.rotations import angular_distance_deg, axis_rotation, euler_to_matrix, so3_grid, sphere_grid
-from cryoframe.numerics.symmetry import asymmetric_unit, rotation_matrices
+from cryoframe.numerics.symmetry import asymmetric_unit, canonical_group, rotation_matrices
 
 Array = npt.NDArray[Any]
 
@@ -205,7 +205,7 @@ def _correlations(spectrum: _Spectrum, rotations: Array, centres_px: Array, oper
 
 def _orientations(group: str, step_deg: float) -> Reals:
     """Ways to lay the axes, `(m, 3, 3)`, of each set that the group itself cannot tell apart one."""
-    if group.strip().upper().startswith("C"):
+    if canonical_group(group).startswith("C"):
         # Only where the axis points counts, and not which end.
         grid = sphere_grid(step_deg)
         grid = grid[grid[:, 1] <= 90.0 + step_deg]

@@ -14,7 +14,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ab_initio, fourier
 from cryoframe.numerics.bounds import check_bounds, check_extent, check_order
 from cryoframe.numerics.polar_images import PolarImages
-from cryoframe.numerics.symmetry import rotation_matrices
+from cryoframe.numerics.symmetry import canonical_group, rotation_matrices
 from cryoframe.numerics.symmetry_axes import Axes
 from cryoframe_initial import particles
 
@@ -85,7 +85,7 @@ class _Plan:
     @property
     def group(self) -> str:
         """Point group, as it is written."""
-        return self.params.symmetry.strip().upper()
+        return canonical_group(self.params.symmetry)
 
     @property
     def n_free(self) -> int:

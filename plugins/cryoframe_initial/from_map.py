@@ -14,7 +14,7 @@ from cryoframe.formats import mrc
 from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.filters import filter_pass
 from cryoframe.numerics.resample import resample_volume
-from cryoframe.numerics.symmetry import rotation_matrices, symmetrise
+from cryoframe.numerics.symmetry import canonical_group, rotation_matrices, symmetrise
 
 F32 = npt.NDArray[np.float32]
 
@@ -60,7 +60,7 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
     resampled = resample_volume(data, pixel_size_A, n=n, new_pixel_size_A=pixel_A)
     low_pass_A = max(params.low_pass_A, 2.0 * pixel_A)
     low_passed = filter_pass(resampled, pixel_size_A=pixel_A, n_dims=3, low_pass_A=low_pass_A)
-    group = params.symmetry.strip().upper()
+    group = canonical_group(params.symmetry)
     if group != "C1":
         coarse_A = max(low_pass_A, _COARSE_A)
         _tell_symmetry(filter_pass(resampled, pixel_size_A=pixel_A, n_dims=3, low_pass_A=coarse_A), group, ctx)

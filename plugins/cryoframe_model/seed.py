@@ -13,7 +13,7 @@ from cryoframe.errors import ConfigError, InvalidInput
 from cryoframe.numerics.atoms import potential
 from cryoframe.numerics.bounds import check_bounds
 from cryoframe.numerics.superpose import orientations_for, superpose
-from cryoframe.numerics.symmetry import rotation_matrices
+from cryoframe.numerics.symmetry import canonical_group, rotation_matrices
 from cryoframe_model.structure import Atoms, read_atoms
 
 DEVICES = ("cpu",)
@@ -71,7 +71,7 @@ def make_initial_volume(stack: ParticleStack, params: Params, ctx: StageContext)
     ctx.report(3, 3, "")
     low_pass_A = max(params.low_pass_A, 2.0 * stack.pixel_size_A)
     origin = f"reference-derived: {params.model.name} low-passed to {low_pass_A:g} Å"
-    return Volume(data, stack.pixel_size_A, params.symmetry.strip().upper(), origin)
+    return Volume(data, stack.pixel_size_A, canonical_group(params.symmetry), origin)
 
 
 def operators(atoms: Atoms) -> NDArray[np.float64]:

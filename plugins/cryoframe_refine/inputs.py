@@ -12,7 +12,7 @@ from cryoframe.errors import InvalidInput
 from cryoframe.numerics import ctf, filters, masks, polar_images
 from cryoframe.numerics.bounds import check_extent
 from cryoframe.numerics.refine_images import ImageSet
-from cryoframe.numerics.symmetry import rotation_matrices
+from cryoframe.numerics.symmetry import canonical_group, rotation_matrices
 from cryoframe_refine.half import Geometry
 from cryoframe_refine.halfset import resized
 
@@ -42,7 +42,7 @@ class Extent(Protocol):
 def geometry_of(stack: ParticleStack, reference: Volume, mask: Mask | None, params: Extent) -> Geometry:
     """Masks, symmetry and sampling of a stack and its settings; refuses an extent that does not fit the box."""
     n = int(stack.images.shape[-1])
-    group = params.symmetry or reference.symmetry
+    group = canonical_group(params.symmetry or reference.symmetry)
     pixel = stack.pixel_size_A
     check_extent(n * pixel, particle_diameter_A=params.particle_diameter_A, offset_range_A=params.offset_range_A)
     radius_px = 0.5 * (params.particle_diameter_A / pixel or 0.85 * n)
