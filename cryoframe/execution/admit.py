@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from cryoframe.records import events
 from cryoframe.records.bus import Bus
 from cryoframe.records.crash import crash_point
 from cryoframe.records.events import Event, Scalar
+from cryoframe.records.session_events import FileUnchanged
 from cryoframe.records.state import FileRow, Item, State
 from cryoframe.records.store import PRODUCT, Store
 
@@ -36,6 +38,8 @@ class Reading:
     mtime_ns: int
     digest: str
     header: Mapping[str, Scalar]
+    #: As it was before the file was read; 0 = not known.
+    ctime_ns: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Admission:
         place = {"path": path.relative_to(root).as_posix(), "root": str(root)}
         try:
             stat = path.stat()
-            known = self._unchanged(self._state.file(str(root), place["path"]), (stat.st_size, stat.st_mtime_ns), path)
+            known = self._unchanged(self._state.file(str(root), place["path"]), stat, path)
             if known is not None:
                 return known
             digest = ids.digest_file(path)
@@ -102,7 +106,7 @@ class Admission:
         except FileError as error:
             self._bus.publish(events.FileRejected, **place, reason=str(error), kind=type(error).__name__)
             raise
-        reading = Reading(stat.st_size, stat.st_mtime_ns, digest, header)
+        reading = Reading(stat.st_size, stat.st_mtime_ns, digest, header, stat.st_ctime_ns)
         return self.read([Arrival(place["path"], path, kind, facts, root, reading)])[0]
 
     def read(
@@ -150,7 +154,8 @@ class Admission:
         reading, kind, path = arrival.reading, arrival.kind, str(arrival.path)
         place = {"path": arrival.name, "root": str(arrival.root)}
         size, mtime_ns, digest = reading.size, reading.mtime_ns, reading.digest
-        made.append(self._bus.make(events.FileSettled, **place, size=size, mtime_ns=mtime_ns, digest=digest))
+        its = {"size": size, "mtime_ns": mtime_ns, "ctime_ns": reading.ctime_ns}
+        made.append(self._bus.make(events.FileSettled, "", **place, **its, digest=digest))
         identity = {"file_bytes": reading.size, "mtime_ns": reading.mtime_ns}
         found = Item("", kind, reading.digest, path, dict(reading.header) | dict(arrival.facts) | identity)
         item = self._item(name, found, place, made, exists)
@@ -160,12 +165,20 @@ class Admission:
                 made.append(self._bus.make(events.ItemRemarked, item_id=item.item_id, remark=remark))
         return item
 
-    def _unchanged(self, row: FileRow | None, identity: tuple[int, int], path: Path) -> Item | None:
-        """Return the item of a file that is as it was when it was admitted."""
-        if row is None or (row.size, row.mtime_ns) != identity or row.status not in ("settled", "duplicate"):
+    def _unchanged(self, row: FileRow | None, stat: os.stat_result, path: Path) -> Item | None:
+        """Return the item of a file that is as it was when it was admitted; one whose ctime alone changed is read."""
+        if row is None or row.status not in ("settled", "duplicate") or not row.digest:
             return None
-        item = self._state.item_by_digest(row.digest) if row.digest else None
-        return item if item is not None and Path(item.path).exists() else None
+        item = self._state.item_by_digest(row.digest)
+        if (row.size, row.mtime_ns) != (stat.st_size, stat.st_mtime_ns) or item is None or not Path(item.path).exists():
+            return None
+        trusted = self._config is None or self._config.watch.recheck == "ctime"
+        if trusted and row.ctime_ns not in (0, stat.st_ctime_ns):
+            if ids.digest_file(path) != row.digest:
+                return None
+            said = {"path": row.path, "root": row.root, "digest": row.digest}
+            self._bus.publish(FileUnchanged, **said, ctime_ns=stat.st_ctime_ns)
+        return item
 
     def _item(
         self, name: str, item: Item, place: dict[str, str], made: list[Event], exists: Callable[[Path], bool]

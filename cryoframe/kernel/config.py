@@ -94,6 +94,9 @@ class WatchConfig:
     observer: Literal["auto", "native", "polling"] = "auto"
     metadata: Literal["none", "optional", "required"] = "none"
     metadata_timeout_s: float = 600.0
+    #: What is done about an admitted file whose ctime alone changes. ``ctime``: it is read again while nothing else is
+    #: to be read, and redone if its content is another. ``never``: nothing, where a share changes ctimes all the time.
+    recheck: Literal["ctime", "never"] = "ctime"
     #: Which files are worked on first when more arrive than can be done.
     order: Literal["oldest", "newest"] = "oldest"
     #: When alarms are raised: work that is queued and does not move; no new file (0 = never mind); a folder away;

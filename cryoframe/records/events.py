@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, dataclass_transform
 
@@ -82,18 +82,20 @@ class RunResumed(Event):
 
 
 class FileSeen(FileEvent):
-    """A file showed up under a root, or showed up changed."""
+    """A file showed up under a root, or showed up changed; a `ctime_ns` of 0 is not known."""
 
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
 
 
 class FileSettled(FileEvent):
-    """The file is whole; `digest` is of the bytes that were read."""
+    """The file is whole; `digest` is of the bytes that were read, `ctime_ns` (0 = not known) of before that."""
 
     size: int
     mtime_ns: int
     digest: str
+    ctime_ns: int = 0
 
 
 class FileRejected(FileEvent):
@@ -317,7 +319,8 @@ def new(cls: type[E], run_id: str, cause: str = "", *, event_id: str = "", **pay
     InvalidInput
         If a field is unknown, missing or not of a simple type.
     """
-    known = [field.name for field in fields(cls) if field.name not in _HEADER]
+    its = [field for field in fields(cls) if field.name not in _HEADER]
+    known = [field.name for field in its]
     for name, value in payload.items():
         if name not in known:
             raise InvalidInput(f"{cls.__name__} has no field '{name}'{nearest(name, known)}", expected=", ".join(known))
@@ -326,7 +329,7 @@ def new(cls: type[E], run_id: str, cause: str = "", *, event_id: str = "", **pay
                 f"{cls.__name__}.{name} is a {type(value).__name__}",
                 expected="text, number, truth value, a tuple of those, or a mapping from text to those",
             )
-    if missing := [name for name in known if name not in payload]:
+    if missing := [field.name for field in its if field.default is MISSING and field.name not in payload]:
         raise InvalidInput(f"{cls.__name__} lacks {', '.join(missing)}", expected=", ".join(known))
     event_id = event_id or Clock().next_id()
     moment = datetime.fromtimestamp(int(event_id[:16], 16) / 1e9, UTC)

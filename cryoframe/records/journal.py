@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryoframe.errors import Corrupt, EnvironmentFault, StoreError
-from cryoframe.records import forms, state
+from cryoframe.records import forms, projection
 from cryoframe.records.crash import crash_point
 from cryoframe.records.database import Database, Write, salvage
 from cryoframe.records.events import Clock, Event, StageProgress, from_json, new
@@ -22,8 +22,8 @@ from cryoframe.records.session_events import EventUnreadable
 from cryoframe.records.state import Cell, Row
 
 #: 2 added alarms, holding and watermarks; 3 what products say of their items, times and remarks; 4 writes events by
-#: their forms, and when a file was seen and an item admitted beside it.
-VERSION = 4
+#: their forms, and when a file was seen and an item admitted beside it; 5 the ctime of files.
+VERSION = 5
 MAX_GROUP = 2000
 _PAGE = 1000
 _FORMS = "SELECT seq, content FROM events WHERE seq<0"
@@ -35,7 +35,7 @@ class _Entry:
     """Events of one caller on their way to the disk."""
 
     def __init__(self, events: list[Event]) -> None:
-        self.rows = [(event, forms.encoded(event), state.fold(event)) for event in events]
+        self.rows = [(event, forms.encoded(event), projection.fold(event)) for event in events]
         self.done = threading.Event()
         self.error: Exception | None = None
 
@@ -131,13 +131,13 @@ class Journal:
 
     def _refold(self, write: Write) -> int:
         n_events = 0
-        for name in (*state.NAMES, *state.FORMER):
+        for name in (*projection.NAMES, *projection.FORMER):
             write(f"DROP TABLE IF EXISTS {name}")
-        write(state.TABLES)
+        write(projection.TABLES)
         crash_point("journal.rebuild_dropped")
         for event in self.replay():
             n_events += 1
-            if (change := state.fold(event)) is not None:
+            if (change := projection.fold(event)) is not None:
                 write(*change)
         crash_point("journal.rebuild_folded")
         return n_events
@@ -204,7 +204,9 @@ class Journal:
         with self._database.transaction() as write:
             if version and _is_in_full(self._database):
                 self._carry_over(write, copy.name)
-            write(forms.TABLE + state.TABLES)
+            elif version and not _has_column(self._database, "files", "ctime_ns"):
+                write("ALTER TABLE files ADD COLUMN ctime_ns INT DEFAULT 0")
+            write(forms.TABLE + projection.TABLES)
             write(f"PRAGMA user_version={VERSION}")
 
     def _carry_over(self, write: Write, copy: str) -> None:
@@ -305,7 +307,11 @@ class Journal:
 
 
 def _is_in_full(database: Database) -> bool:
-    return any(row[1] == "text" for row in database.read("PRAGMA table_info(events)"))
+    return _has_column(database, "events", "text")
+
+
+def _has_column(database: Database, table: str, column: str) -> bool:
+    return any(row[1] == column for row in database.read(f"PRAGMA table_info({table})"))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from cryoframe.records.events import Event
+from cryoframe.records.events import Event, FileEvent
+
+
+class FileUnchanged(FileEvent):
+    """An admitted file of which only the ctime had changed was read again, and has the content it had."""
+
+    digest: str
+    ctime_ns: int
 
 
 class AlarmRaised(Event):

@@ -1,7 +1,4 @@
-"""What the journal amounts to: files, items, tasks, products as SQL tables, and how to ask them. Decides nothing.
-
-The tables are a projection: folding the journal's events in order gives them again, whatever happened to them.
-"""
+"""Questions to what the journal amounts to: files, items, tasks, products. The tables are in `projection`."""
 
 from __future__ import annotations
 
@@ -10,91 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
-from cryoframe.records import events, session_events
-from cryoframe.records.events import Event, Scalar
+from cryoframe.records.events import Scalar
 
 Cell = str | int | float | bytes | None
 Row = tuple[Cell, ...]
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS files(
-  root, path, size INT, mtime_ns INT, digest, status TEXT, reason, seen_utc TEXT,
-  PRIMARY KEY(root, path)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS items(
-  item_id PRIMARY KEY, kind TEXT, digest TEXT, path, facts TEXT, admitted_utc TEXT) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS items_by_digest ON items(digest);
-CREATE TABLE IF NOT EXISTS tasks(
-  stage_id, item_id, key TEXT, status TEXT, attempts INT, error_class TEXT, message, digest TEXT, incarnation INT,
-  PRIMARY KEY(stage_id, item_id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS products(key TEXT PRIMARY KEY, kind TEXT, digest TEXT, path) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS metrics(
-  stage_id, item_id, name, value REAL, unit, PRIMARY KEY(stage_id, item_id, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS incarnations(number INTEGER PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS alarms(kind TEXT, subject, message, since TEXT, PRIMARY KEY(kind, subject)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS held(one INTEGER PRIMARY KEY, who, since TEXT);
-CREATE TABLE IF NOT EXISTS watermarks(root PRIMARY KEY, generation INT, n_files INT, up_to_utc TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS described(
-  number INTEGER PRIMARY KEY, stage_id, item_id, key TEXT, kind TEXT, path, figures TEXT, pictures TEXT, time_utc TEXT,
-  UNIQUE(stage_id, item_id));
-CREATE TABLE IF NOT EXISTS remarks(item_id, remark, PRIMARY KEY(item_id, remark)) WITHOUT ROWID;
-"""
-NAMES = (
-    "files", "items", "tasks", "products", "metrics", "alarms", "held", "watermarks", "described", "remarks",
-    "incarnations",
-)  # fmt: skip
-FORMER = ("landings", "admissions")  # of older versions
-_TASK = "INSERT INTO tasks VALUES(:stage_id, :item_id, :key, {}, (SELECT max(number) FROM incarnations))"
-_AGAIN = " ON CONFLICT DO UPDATE SET key=excluded.key, status=excluded.status, incarnation=excluded.incarnation"
-_FILE_AGAIN = " ON CONFLICT DO UPDATE SET status=excluded.status, reason=excluded.reason"
-_FILE = "INSERT INTO files VALUES(:root, :path, {}, {})" + _FILE_AGAIN
-#: When an item was admitted is when its content was, under whatever name.
-_ADMITTED = (
-    "INSERT INTO items VALUES(:item_id, :kind, :digest, :path, :facts, :time_utc) ON CONFLICT DO UPDATE SET kind=:kind,"
-    " digest=:digest, path=:path, facts=:facts, admitted_utc=iif(digest=:digest, admitted_utc, :time_utc)"
-)
-_DONE = _TASK.format("'done', 0, '', '', :digest") + _AGAIN + ", digest=excluded.digest, error_class='', message=''"
-
-#: What each event does to the tables.
-FOLDS: Mapping[type[Event], str] = {
-    events.RunOpened: "INSERT INTO incarnations VALUES(NULL)",
-    events.FileSeen: _FILE.format(":size, :mtime_ns, '', 'seen', ''", ":time_utc")
-    + ", size=:size, mtime_ns=:mtime_ns, seen_utc=:time_utc",
-    events.FileSettled: _FILE.format(":size, :mtime_ns, :digest, 'settled', ''", "NULL")
-    + ", size=:size, mtime_ns=:mtime_ns, digest=:digest",
-    events.FileRejected: _FILE.format("0, 0, '', 'rejected', :kind || ': ' || :reason", "NULL"),
-    events.FileIgnored: _FILE.format("0, 0, '', 'ignored', :rule", "NULL"),
-    events.FileDuplicate: _FILE.format("0, 0, '', 'duplicate', :item_id", "NULL"),
-    # The digest tells an event that came before the file settled anew from one that came after.
-    events.FileSuperseded: "UPDATE files SET status='superseded', reason='content changed' "
-    "WHERE root=:root AND path=:path AND digest=:old_digest",
-    events.ItemAdmitted: _ADMITTED,
-    events.StageQueued: _TASK.format("'queued', 0, '', '', ''")
-    + _AGAIN
-    + ", attempts=iif(key=excluded.key, attempts, 0)",
-    events.StageStarted: _TASK.format("'running', :attempt, '', '', ''") + _AGAIN + ", attempts=:attempt",
-    events.StageFinished: _DONE,
-    events.StageSkipped: _DONE,
-    events.StageFailed: _TASK.format("'failed', :attempt, :error_class, :message, ''")
-    + _AGAIN
-    + ", error_class=:error_class, message=:message",
-    events.StageGivenUp: _TASK.format("'given_up', 0, '', :reason, ''") + _AGAIN + ", message=:reason",
-    events.StageRetried: "UPDATE tasks SET status='queued', attempts=0 WHERE stage_id=:stage_id AND item_id=:item_id",
-    events.ProductSaved: "INSERT OR REPLACE INTO products VALUES(:key, :kind, :digest, :path)",
-    events.ProductDescribed: "INSERT INTO described VALUES"
-    "(NULL, :stage_id, :item_id, :key, :kind, :path, :figures, :pictures, :time_utc) ON CONFLICT DO UPDATE SET"
-    " key=:key, kind=:kind, path=:path, figures=:figures, pictures=:pictures, time_utc=:time_utc",
-    events.ItemRemarked: "INSERT OR IGNORE INTO remarks VALUES(:item_id, :remark)",
-    events.MetricReported: "INSERT OR REPLACE INTO metrics VALUES(:stage_id, :item_id, :name, :value, :unit)",
-    session_events.AlarmRaised: "INSERT OR REPLACE INTO alarms VALUES(:kind, :subject, :message, :time_utc)",
-    session_events.AlarmCleared: "DELETE FROM alarms WHERE kind=:kind AND subject=:subject",
-    session_events.RunHeld: "INSERT OR REPLACE INTO held VALUES(1, :who, :time_utc)",
-    session_events.RunReleased: "DELETE FROM held",
-    session_events.Reconciled: "INSERT OR REPLACE INTO watermarks VALUES(:root, :generation, :n_files, :up_to_utc)",
-}
-
-
 _ITEMS = "SELECT item_id, kind, digest, path, facts FROM items"
 _FILE_COLUMNS, _PAGE = "path, root, size, mtime_ns, digest, status, reason", 2000
+#: What older versions do not have; a read-only database stays as it is.
+_SINCE_5 = ", ctime_ns"
 
 
 class Reader(Protocol):
@@ -143,7 +64,10 @@ class TaskState(NamedTuple):
 
 @dataclass(frozen=True)
 class FileRow:
-    """A file under a root; `status` is seen, settled, rejected, ignored, duplicate or superseded."""
+    """A file under a root; `status` is seen, settled, rejected, ignored, duplicate or superseded.
+
+    A `ctime_ns` of 0 is not known: the file was last heard of by a version that did not keep it.
+    """
 
     path: str
     root: str
@@ -152,6 +76,7 @@ class FileRow:
     digest: str
     status: str
     reason: str
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,6 +118,7 @@ class State:
 
     def __init__(self, database: Reader) -> None:
         self._database = database
+        self._columns_of_files = ""
 
     def items(self, kind: str | None = None) -> list[Item]:
         """Return the items, or those of one kind, by item id."""
@@ -234,7 +160,7 @@ class State:
     def each_file(self, root: str) -> Iterator[FileRow]:
         """Yield the files of a root, by path."""
         made = cast(Callable[..., FileRow], FileRow)
-        for row in self._paged("files", ("root", "path"), f"root, path, {_FILE_COLUMNS}", (cell(root), "")):
+        for row in self._paged("files", ("root", "path"), f"root, path, {self._file_columns}", (cell(root), "")):
             if text(row[0]) != root:
                 return
             yield made(*map(_plain, row[2:]))
@@ -339,6 +265,16 @@ class State:
         )
         return bool(self._database.read(asked, [name]))
 
+    @property
+    def _file_columns(self) -> str:
+        """Return the columns of a file that there are; the writer may yet add those of a later version."""
+        if self._columns_of_files:
+            return self._columns_of_files
+        if not self._has("ctime_ns"):
+            return _FILE_COLUMNS
+        self._columns_of_files = _FILE_COLUMNS + _SINCE_5
+        return self._columns_of_files
+
     def _tasks(self, where: str, values: Sequence[Cell]) -> list[Task]:
         columns = "stage_id, item_id, key, status, attempts, error_class, message, digest"
         rows = self._database.read(f"SELECT {columns} FROM tasks {where} ORDER BY stage_id, item_id", values)
@@ -356,17 +292,11 @@ class State:
             after = rows[-1][: len(keys)]
 
     def _files(self, where: str, values: Sequence[Cell]) -> list[FileRow]:
-        rows = self._database.read(f"SELECT {_FILE_COLUMNS} FROM files {where} ORDER BY path, root", values)
+        rows = self._database.read(f"SELECT {self._file_columns} FROM files {where} ORDER BY path, root", values)
         return [cast(Callable[..., FileRow], FileRow)(*map(_plain, row)) for row in rows]
 
     def _counts(self, sql: str, values: Sequence[Cell]) -> dict[str, int]:
         return {text(name): int(_number(count)) for name, count in self._database.read(sql, values)}
-
-
-def fold(event: Event) -> tuple[str, dict[str, Cell]] | None:
-    """Return the statement by which an event changes the tables, or None."""
-    sql = FOLDS.get(type(event))
-    return (sql, {name: cell(value) for name, value in vars(event).items()}) if sql else None
 
 
 def cell(value: object) -> Cell:

@@ -25,6 +25,7 @@ from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.entrance import Entrance
 from cryoframe.watch.guard import MB, DiskGuard
 from cryoframe.watch.prober import Prober
+from cryoframe.watch.recheck import Recheck
 from cryoframe.watch.roots import Root, Said
 from cryoframe.watch.wakeup import Wakeup
 
@@ -123,6 +124,7 @@ class Daemon:
         self._doorstep = Doorstep(config, section.n_frames_expected if section else None, self._prober)
         self._outbox = Outbox(run.bus)
         self._entrances = [Entrance(run, root, self._doorstep, self._outbox) for root in self.roots]
+        self._rechecks = [Recheck(run, root, self._outbox) for root in self.roots]
         self._attention, self._watermarks = Attention(run), accounts.Watermarks(run.bus, run.state)
         self._wakeup = Wakeup([root.folder for root in self.roots], config.observer)
         self._lost: set[Path] = set()
@@ -155,8 +157,9 @@ class Daemon:
         self._attention.close()
         self._wakeup.close()
         self._prober.close()
-        for entrance in self._entrances:
+        for entrance, recheck in zip(self._entrances, self._rechecks, strict=True):
             entrance.close()
+            recheck.close()
         for root in self.roots:
             root.scanner.close()
 
@@ -257,8 +260,9 @@ class Daemon:
 
     def _admit_ready(self) -> None:
         end_s = time.monotonic() + ADMIT_S
-        for entrance in self._entrances:
-            if entrance.work(end_s) or self._stopping:
+        for entrance, recheck in zip(self._entrances, self._rechecks, strict=True):
+            decided = entrance.work(end_s)
+            if recheck.work(is_free=entrance.is_free) or decided or self._stopping:
                 self._last_change_s = time.monotonic()
 
     # -- accounts -------------------------------------------------------------------------------------------------
@@ -279,19 +283,21 @@ class Daemon:
             {os.fspath(root.folder): root.offline for root in self.roots if root.offline},
             {entry.path: entry.reason for entry in pending},
             self._guard.reason or self._run.runner(live=True).paused or self._run.runner(live=True).held,
-            self._wakeup.note,
+            "; ".join(filter(None, (self._wakeup.note, *(root.doubts.note for root in self.roots)))),
             scan_s,
         )
 
     # -- waiting and ending -------------------------------------------------------------------------------------
     def _until_due_s(self) -> float:
-        due_s = min(self._next_scan_s, self._look_due_s())
-        if any(entrance.is_reading for entrance in self._entrances):
+        due_s = min(self._next_scan_s, self._look_due_s(), *(recheck.due_s for recheck in self._rechecks))
+        reading = [one.is_reading for one in self._entrances] + [one.is_reading for one in self._rechecks]
+        if any(reading):
             due_s = min(due_s, time.monotonic() + MIN_GAP_S)
         return max(0.0, due_s - time.monotonic())
 
     def _is_idle(self, until_idle_s: float) -> bool:
         waits = any(not entry.held for root in self.roots for entry in root.pending())
+        waits = waits or any(recheck.is_urgent for recheck in self._rechecks)
         lost = any(root.offline for root in self.roots)
         if waits or lost or time.monotonic() - self._last_change_s < until_idle_s:
             return False

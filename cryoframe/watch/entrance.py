@@ -62,6 +62,11 @@ class Entrance:
         """Whether a file is being read."""
         return bool(self._inside)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is being read, nor could be."""
+        return not self._inside and not self.is_pressed
+
     def close(self) -> None:
         """End the reading process."""
         self._intake.close()
@@ -223,7 +228,7 @@ class Entrance:
         if row is None:
             raise StoreError(f"{entry.path} was admitted and the journal does not know it")
         entry.status, entry.reason = Entry.of(row).status, row.reason
-        entry.settle(row.size, row.mtime_ns)
+        entry.settle(row)
         self._root.decided(entry)
 
     def _put_off(self, entry: Entry, error: EnvironmentFault) -> None:

@@ -52,7 +52,7 @@ class Intake:
         self.paths: deque[Path] = deque()
 
     def begin(self, paths: Sequence[Path], kind: str) -> None:
-        """Have files read; `kind` is ``Movie`` or ``Micrograph``.
+        """Have files read; `kind` is ``Movie`` or ``Micrograph``, or empty where their headers do not matter.
 
         Raises
         ------
@@ -114,7 +114,8 @@ class Intake:
 
 def _reading(said: Mapping[str, Any], path: Path) -> Reading:
     if "type" not in said:
-        return Reading(int(said["size"]), int(said["mtime_ns"]), str(said["digest"]), dict(said["header"]))
+        facts = (int(said["size"]), int(said["mtime_ns"]), str(said["digest"]), dict(said["header"]))
+        return Reading(*facts, ctime_ns=int(said.get("ctime_ns", 0)))
     if said["type"] == "OSError":
         raise EnvironmentFault(f"{path} cannot be read ({said['what']})")
     cls = getattr(errors, said["type"], None)
@@ -158,11 +159,12 @@ class Desk:
             before = os.fstat(file.fileno())
             digest = _digest(file.read, beat)
         beat("header")
-        header = self._header(path, kind)
+        header = self._header(path, kind) if kind else {}
         after = path.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise Incomplete("the file changed while it was read", path=path)
-        return {"size": before.st_size, "mtime_ns": before.st_mtime_ns, "digest": digest, "header": header}
+        facts = {"size": before.st_size, "mtime_ns": before.st_mtime_ns, "ctime_ns": before.st_ctime_ns}
+        return {**facts, "digest": digest, "header": header}
 
     def _header(self, path: Path, kind: str) -> dict[str, Any]:
         from cryoframe.execution.worker import header_of

@@ -46,7 +46,7 @@ class Entry:
     reason: str = ""
     size: int = -1
     mtime_ns: int = 0
-    #: 0 = not known (after a restart).
+    #: 0 = not known (of a journal that did not keep it).
     ctime_ns: int = 0
     #: Size and mtime that the journal has.
     announced: tuple[int, int] = (-1, 0)
@@ -65,6 +65,8 @@ class Entry:
     due_s: float = float("inf")
     #: Has stayed as it is for as long as it should: nobody need look at it again before it is read.
     is_ripe: bool = False
+    #: So often was it read again for its ctime's sake alone, and was as it had been.
+    n_same: int = 0
 
     @classmethod
     def of(cls, row: FileRow) -> Entry:
@@ -72,17 +74,27 @@ class Entry:
         status = _STATUS_OF_ROW.get(row.status, "waiting")
         if row.status == "rejected" and row.reason.startswith("Incomplete"):
             status = "incomplete"
-        return cls(sys.intern(row.path), status, row.reason, row.size, row.mtime_ns, announced=(row.size, row.mtime_ns))
+        known = (row.size, row.mtime_ns)
+        return cls(sys.intern(row.path), status, row.reason, *known, ctime_ns=row.ctime_ns, announced=known)
 
     @property
     def is_pending(self) -> bool:
         """Whether it is still to be decided."""
         return self.status in PENDING
 
+    @property
+    def is_in(self) -> bool:
+        """Whether the run has its content."""
+        return self.status in ("admitted", "duplicate")
+
     def is_as(self, seen: Seen) -> bool:
         """Whether the entry is what was seen; the ctime tells a rewriting that put size and mtime back."""
         same = (self.size, self.mtime_ns) == (seen.size, seen.mtime_ns)
         return same and self.ctime_ns in (0, seen.ctime_ns)
+
+    def is_touched(self, seen: Seen) -> bool:
+        """Whether it was admitted, and what was seen has another ctime and nothing else."""
+        return self.is_in and not self.is_as(seen) and (self.size, self.mtime_ns) == (seen.size, seen.mtime_ns)
 
     def note(self, seen: Seen) -> None:
         """Take over what was seen."""
@@ -93,14 +105,14 @@ class Entry:
         """Whether nothing was seen of the file that differs from a look at it."""
         return (self.size, self.mtime_ns, self.ctime_ns) == look[:3]
 
-    def settle(self, size: int, mtime_ns: int) -> None:
+    def settle(self, row: FileRow) -> None:
         """Forget how it was judged: the journal has it as it is."""
-        self.size, self.mtime_ns, self.announced = size, mtime_ns, (size, mtime_ns)
-        self.look, self.is_ripe = None, False
+        self.size, self.mtime_ns, self.ctime_ns = row.size, row.mtime_ns, row.ctime_ns
+        self.announced, self.look, self.is_ripe = (row.size, row.mtime_ns), None, False
 
     def reopen(self, now_s: float) -> None:
         """Start judging anew."""
-        self.status = "superseded" if self.status in ("admitted", "duplicate", "superseded") else "waiting"
+        self.status = "superseded" if self.is_in or self.status == "superseded" else "waiting"
         self.reason, self.look, self.n_looks, self.first_s = "", None, 0, now_s
         self.held, self.bare, self.renamed_in, self.not_before_s = False, False, False, 0.0
         self.is_ripe = False

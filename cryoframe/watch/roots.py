@@ -14,8 +14,10 @@ from pathlib import Path, PurePosixPath
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.config import WatchConfig
 from cryoframe.records.events import FileEvent, FileIgnored, FileRejected, FileSeen, Value
+from cryoframe.records.session_events import FileUnchanged
 from cryoframe.records.state import FileRow
 from cryoframe.watch.agenda import Agenda
+from cryoframe.watch.doubts import Doubts
 from cryoframe.watch.readiness import (
     EPU_ENDINGS,
     PATTERNS,
@@ -64,6 +66,8 @@ class Root:
         #: What is still to be decided; each is on the agenda, or ripe.
         self._open = {path: entry for path, entry in self.entries.items() if entry.is_pending}
         self._agenda, self._ripe = Agenda(), dict[str, Entry]()
+        #: Admitted files of which only the ctime has changed.
+        self.doubts = Doubts(trusted=config.recheck == "ctime")
         for entry in self._open.values():
             entry.first_s = time.monotonic()
             self._agenda.put(entry, 0.0)
@@ -129,11 +133,14 @@ class Root:
             self._remember(entry.reason, seen)
         elif entry.is_as(seen) and not (fresh and entry.reason.startswith(UNREADABLE)):
             entry.note(seen)
+        elif entry.is_touched(seen):
+            entry.note(seen)
+            self.doubts.add(entry)
         else:
             decided = not entry.is_pending
             entry.note(seen)
             if decided:
-                yield self._reopened(entry, now_s)
+                yield self.reopened(entry, now_s)
             elif not entry.is_ripe:
                 self._agenda.put(entry, now_s)
         if path.lower().endswith(SIDE_CARS) and not fresh:
@@ -168,11 +175,12 @@ class Root:
             if side_car not in side_cars(path):
                 continue
             if entry.status == "incomplete" or entry.bare:
-                yield self._reopened(entry, now_s)
+                yield self.reopened(entry, now_s)
             elif entry.is_pending and not entry.is_ripe:
                 self._agenda.put(entry, now_s)  # it may have to wait less now
 
-    def _reopened(self, entry: Entry, now_s: float) -> Said:
+    def reopened(self, entry: Entry, now_s: float) -> Said:
+        """Judge a file anew, and say that it is there."""
         entry.reopen(now_s)
         self._open[entry.path] = entry
         self._agenda.put(entry, now_s)
@@ -253,7 +261,7 @@ class Root:
 
     def renew(self, config: WatchConfig) -> None:
         """Go on with other settings; what has to settle may have to for longer, or less long."""
-        self.config = config
+        self.config, self.doubts.trusted = config, config.recheck == "ctime"
         for entry in self._open.values():
             if entry.is_pending and not entry.is_ripe:
                 self._agenda.put(entry, 0.0)
@@ -271,7 +279,8 @@ class Root:
     def announce(self, entry: Entry) -> Said:
         """Say that the file is there, of this size."""
         entry.announced = (entry.size, entry.mtime_ns)
-        return FileSeen, {**self._place(entry.path), "size": entry.size, "mtime_ns": entry.mtime_ns}
+        its = {"size": entry.size, "mtime_ns": entry.mtime_ns, "ctime_ns": entry.ctime_ns}
+        return FileSeen, {**self._place(entry.path), **its}
 
     def reject(self, entry: Entry, kind: str, reason: str) -> Said:
         """Say that the file cannot be used as it is."""
@@ -291,6 +300,10 @@ class Root:
     def path(self, entry: Entry) -> Path:
         """Return where the file lies."""
         return self.folder / entry.path
+
+    def unchanged(self, entry: Entry, digest: str) -> Said:
+        """Say that the file has the content it had, whatever its ctime."""
+        return FileUnchanged, {**self._place(entry.path), "digest": digest, "ctime_ns": entry.ctime_ns}
 
     def _place(self, path: str) -> dict[str, Value]:
         return {"path": path, "root": os.fspath(self.folder)}

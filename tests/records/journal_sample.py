@@ -22,8 +22,9 @@ def write(path: Path) -> None:
     for number in range(3):
         name, digest, key = f"{number}.mrc", f"{number:040x}", f"{number + 100:040x}"
         task = {"stage_id": "ctf", "item_id": name}
-        bus.publish(events.FileSeen, path=name, root="/raw", size=10, mtime_ns=5 + number)
-        bus.publish(events.FileSettled, path=name, root="/raw", size=10, mtime_ns=5 + number, digest=digest)
+        facts = {"path": name, "root": "/raw", "size": 10, "mtime_ns": 5 + number, "ctime_ns": 9}
+        bus.publish(events.FileSeen, **facts)
+        bus.publish(events.FileSettled, **facts, digest=digest)
         bus.publish(
             events.ItemAdmitted, item_id=name, kind="Micrograph", digest=digest, path=f"/raw/{name}", facts={}
         )  # fmt: skip

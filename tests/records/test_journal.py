@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cryoframe.errors import EnvironmentFault, StoreError
-from cryoframe.records import events, state
+from cryoframe.records import events, projection, state
 from cryoframe.records.bus import Bus
 from cryoframe.records.crash import JOURNAL_POINTS, VARIABLE
 from cryoframe.records.database import Database
@@ -46,7 +46,7 @@ def queued(number: int, run_id: str = "run") -> StageQueued:
 
 
 def dump(database: Database) -> dict[str, list[state.Row]]:
-    return {name: database.read(f"SELECT * FROM {name} ORDER BY 1, 2") for name in state.NAMES[:-1]}
+    return {name: database.read(f"SELECT * FROM {name} ORDER BY 1, 2") for name in projection.NAMES[:-1]}
 
 
 def check_whole(path: Path, acknowledged: list[str]) -> int:

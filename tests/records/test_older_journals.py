@@ -15,7 +15,7 @@ from cryoframe.records import events, folders, journal
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.journal import VERSION, Journal
-from cryoframe.records.session_events import EventUnreadable
+from cryoframe.records.session_events import EventUnreadable, FileUnchanged
 from cryoframe.records.state import State
 
 SAMPLES = sorted((Path(__file__).parents[1] / "recorded" / "journals").glob("v*.sqlite.gz"))
@@ -52,7 +52,32 @@ def test_a_journal_of_an_earlier_version__is_carried_over_whole_with_a_copy_kept
     copy = tmp_path / f"state.v{written}.sqlite"
     assert copy.exists() is (written < VERSION)
     if copy.exists():
-        assert len(Database.open(copy, read_only=True).read("SELECT seq FROM events")) == 24
+        assert len(Database.open(copy, read_only=True).read("SELECT seq FROM events WHERE seq>0")) == 24
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name.partition(".")[0])
+def test_the_ctime_of_a_file__is_unknown_in_a_journal_that_did_not_keep_it(sample: Path, tmp_path: Path) -> None:
+    path = _unpacked(sample, tmp_path)
+    written = int(sample.name[1])
+    looked = Database.open(path, read_only=True)
+    Journal(looked)
+    state, expected = State(looked), 0 if written < 5 else 9
+    assert {row.ctime_ns for row in state.files("settled")} == {expected}
+    database = Database.open(path)
+    journal = Journal(database)
+    bus = Bus(journal, "run")
+    assert {row.ctime_ns for row in State(database).each_file("/raw") if row.status == "settled"} == {expected}
+    (row, *_) = state.files("settled")
+    bus.publish(FileUnchanged, path=row.path, root=row.root, digest=row.digest, ctime_ns=77)
+    bus.publish(FileUnchanged, path="1.mrc", root=row.root, digest="of something before", ctime_ns=78)
+    assert [row.ctime_ns for row in state.files("settled")] == [77, expected, expected], (
+        "one that looked on sees it too"
+    )
+    before = state.files()
+    journal.rebuild()
+    assert state.files() == before
+    looked.close()
+    database.close()
 
 
 def _in_full(folder: Path) -> Path:

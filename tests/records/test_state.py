@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cryoframe.records import events, session_events, state
+from cryoframe.records import events, projection, session_events, state
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
 from cryoframe.records.events import (
@@ -172,7 +172,7 @@ def test_counts__are_by_stage_and_status(bus: Bus) -> None:
     assert state_of(bus).task_counts() == {"ctf": {"queued": 3}, "pick": {"done": 1}}
 
 
-@pytest.mark.parametrize("name", [cls.__name__ for cls in state.FOLDS])
+@pytest.mark.parametrize("name", [cls.__name__ for cls in projection.FOLDS])
 def test_every_folded_event__changes_the_tables_and_refolds_to_the_same(bus: Bus, name: str) -> None:
     cls = getattr(session_events, name, None) or getattr(events, name)
     bus.publish(FileSettled, path="x", root="x", size=9, mtime_ns=9, digest="x")
@@ -196,4 +196,4 @@ def _payload(cls: type[events.Event]) -> dict[str, typing.Any]:
 
 
 def _dump(journal: Journal) -> dict[str, list[state.Row]]:
-    return {name: journal._database.read(f"SELECT * FROM {name}") for name in state.NAMES}
+    return {name: journal._database.read(f"SELECT * FROM {name}") for name in projection.NAMES}

@@ -12,6 +12,7 @@ import pytest
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.config import WatchConfig
 from cryoframe.records.events import FileIgnored, FileRejected, FileSeen
+from cryoframe.records.state import FileRow
 from cryoframe.watch.readiness import VANISHED
 from cryoframe.watch.roots import Root
 from cryoframe.watch.scanner import Changes, Look, Seen, Tree
@@ -102,8 +103,8 @@ def test_an_outage__changes_no_file(root: Root) -> None:
     assert root.offline == ""
 
 
-@pytest.mark.parametrize("status", ["admitted", "duplicate", "rejected", "incomplete"])
-def test_a_decided_file_rewritten_with_size_and_mtime_restored__is_judged_anew(root: Root, status: str) -> None:
+@pytest.mark.parametrize("status", ["rejected", "incomplete"])
+def test_a_refused_file_rewritten_with_size_and_mtime_restored__is_judged_anew(root: Root, status: str) -> None:
     path = root.folder / "a.tif"
     path.write_text("1")
     said(root)
@@ -112,7 +113,38 @@ def test_a_decided_file_rewritten_with_size_and_mtime_restored__is_judged_anew(r
     path.write_text("2")
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     assert said(root) == [("FileSeen", "a.tif")]
-    assert root.entries["a.tif"].status == ("superseded" if status in ("admitted", "duplicate") else "waiting")
+    assert root.entries["a.tif"].status == "waiting"
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("status", ["admitted", "duplicate"])
+def test_an_admitted_file_of_which_the_ctime_alone_changes__is_in_doubt_if_the_ctime_is_to_be_believed(
+    root: Root, status: str, trusted: bool
+) -> None:
+    path = root.folder / "a.tif"
+    path.write_text("1")
+    said(root)
+    root.entries["a.tif"].status, root.doubts.trusted = status, trusted
+    path.chmod(0o400)
+    assert said(root) == []
+    assert ("a.tif" in root.doubts) is trusted
+    assert root.entries["a.tif"].status == status, "it is read again before anything is said of it"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_file_whose_ctime_changed_between_two_sessions__is_in_doubt_if_the_journal_has_the_old_one(
+    tmp_path: Path, known: bool
+) -> None:
+    path = tmp_path / "a.tif"
+    path.write_text("1")
+    its = path.stat()
+    row = FileRow(
+        "a.tif", str(tmp_path), 1, its.st_mtime_ns, "d", "settled", "", ctime_ns=its.st_ctime_ns if known else 0
+    )
+    path.chmod(0o400)
+    root = Root(tmp_path, "Movie", CONFIG, [row], scanner=Here(tmp_path))  # type: ignore[arg-type]
+    assert said(root) == []
+    assert ("a.tif" in root.doubts) is known
 
 
 def test_a_late_side_car__reopens_what_waited_for_it_and_nothing_else(root: Root) -> None:
