@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryoframe.errors import CryoframeError, EnvironmentFault
+from cryoframe.records.crash import buggify
 
 FOLDER, REQUEST, ANSWER = "requests", ".request", ".answer"
 VERBS = ("pause", "resume", "cancel", "retry", "reload")
@@ -88,7 +89,7 @@ class Desk:
 
     def look(self) -> None:
         """Obey what was asked since the last call; costs nothing more often than every quarter of a second."""
-        if time.monotonic() < self._next_s:
+        if time.monotonic() < self._next_s or buggify("control.look"):
             return
         self._next_s = time.monotonic() + LOOK_S
         for path in self._requests():

@@ -1,4 +1,4 @@
-"""Named places where a test may kill the process; nothing happens at them otherwise.
+"""Named places where a test may kill the process, or a simulation do worse; nothing happens at them otherwise.
 
 ``CRYOFRAME_CRASH_AT=store.renamed`` ends the process at that place as ``kill -9`` would: no cleaning up, no flushing.
 ``CRYOFRAME_CRASH_AT=journal.inserted:3`` does so at the third passage.
@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 VARIABLE = "CRYOFRAME_CRASH_AT"
 
@@ -27,9 +30,31 @@ RUNNER_POINTS = (
 #: Passed only where files of the same content or name are admitted together.
 GROUP_POINTS = ("admit.group",)
 
+#: Places where something may be put off without harm; see :func:`buggify`.
+OPTIONAL_POINTS = ("control.look", "entrance.time_is_up", "sweep.time_is_up")
+Nemesis = Callable[[str], bool]
+_NEMESIS: ContextVar[Nemesis | None] = ContextVar("nemesis", default=None)
+
+
+@contextmanager
+def beset(nemesis: Nemesis) -> Iterator[None]:
+    """Ask `nemesis` at every named place of this context what is to befall the program there."""
+    token = _NEMESIS.set(nemesis)
+    try:
+        yield
+    finally:
+        _NEMESIS.reset(token)
+
+
+def buggify(name: str) -> bool:
+    """Return whether a simulation has here what is rare but allowed be done; it may delay, fail or end us instead."""
+    nemesis = _NEMESIS.get()
+    return nemesis is not None and nemesis(name)
+
 
 def crash_point(name: str) -> None:
     """End the process here if the environment asks for it."""
+    buggify(name)
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
         return

@@ -14,6 +14,7 @@ from cryoframe.errors import EnvironmentFault, FileError, StoreError
 from cryoframe.execution.admit import Arrival
 from cryoframe.execution.outbox import Outbox
 from cryoframe.execution.run import Run
+from cryoframe.records.crash import buggify
 from cryoframe.records.events import Scalar
 from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.intake import Intake
@@ -93,7 +94,7 @@ class Entrance:
                 decided |= self._begin(ready)  # they are read while the others are admitted
             decided |= self._admit(arrivals)
             self._read = frozenset()
-            if not arrivals or time.monotonic() >= until_s:
+            if not arrivals or time.monotonic() >= until_s or buggify("entrance.time_is_up"):
                 self.is_pressed = bool(arrivals)
                 return decided
 
