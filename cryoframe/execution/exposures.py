@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from cryoframe.data.figures import Figure, warnings_of
 from cryoframe.data.tables import ExposureTable
@@ -23,13 +23,38 @@ _T = TypeVar("_T", Described, Task)
 Row = dict[str, Figure | None]
 
 
-def exposures(state: State) -> ExposureTable:
+class Source(Protocol):
+    """What is asked of a run's state, or of the part of it that a few rows need."""
+
+    def items(self, kind: str | None = None) -> list[Item]:
+        """Return the items of one kind."""
+
+    def described(self) -> list[Described]:
+        """Return what products say of them, in the order of the run."""
+
+    def tasks(self) -> list[Task]:
+        """Return their tasks."""
+
+    def remarks(self) -> dict[str, list[str]]:
+        """Return remarks, by item."""
+
+    def landed_utc(self) -> dict[str, str]:
+        """Return when files were last seen to change, by path."""
+
+    def admitted_utc(self) -> dict[str, str]:
+        """Return when items were admitted."""
+
+    def files(self, status: str | None = None) -> list[FileRow]:
+        """Return the files of a status."""
+
+
+def exposures(state: Source) -> ExposureTable:
     """Return one row a movie or micrograph, and one a file that was refused, by path.
 
     Parameters
     ----------
     state
-        Of the run; nothing else is read.
+        Of the run; nothing else is read. :class:`~cryoframe.records.lookups.Some` gives the rows of a few.
 
     Notes
     -----
@@ -46,7 +71,13 @@ def exposures(state: State) -> ExposureTable:
         row["warnings"] = "; ".join([*remarks.get(item.item_id, []), *warnings_of(row)])
         rows.append(row)
     rows += [_refused(file, landed) for file in state.files("rejected")]
-    return ExposureTable.from_rows(sorted(rows, key=lambda row: str(row["path"])))
+    shown = [{name: utf8(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows]
+    return ExposureTable.from_rows(sorted(shown, key=lambda row: str(row["path"])))
+
+
+def utf8(text: str) -> str:
+    """Return a text as the table has it: bytes of a file's name that are no UTF-8 are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write(state: State, path: Path) -> ExposureTable:

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from cryoframe.data.twin import ViewPeak
 from cryoframe.data.typed import build, refuse_unknown
-from cryoframe.errors import ConfigError, InvalidInput
+from cryoframe.errors import ConfigError, InvalidInput, nearest
 from cryoframe.kernel.config import read_toml
 from cryoframe.numerics.bounds import check_bounds, check_order
 
@@ -268,6 +268,8 @@ SECTIONS = {
     "tilt": Tilt,
 }  # fmt: skip
 _LISTS = {"specimen": Species, "fault": FaultAsked}
+#: Models that come with the program are named so, from whatever folder: ``file = "shipped:5a1a.cif.gz"``.
+SHIPPED, _MODELS = "shipped:", ("cli/demo_data", "bench/models")
 _OWN = ("name", "seed", "n_movies", "folder", "truth", "layout", "kind", "begin_utc", "plugin_files")
 
 
@@ -314,12 +316,28 @@ def from_mapping(content: Mapping[str, Any], *, folder: Path, where: str = "sess
     parts["landing"] = _table(content, "landing", where)
     lists = {
         name: tuple(
-            _built(cls, table, f"{where}: [[{name}]] {table.get('name', index)}", folder)
+            _built(cls, _with_shipped(table, where), f"{where}: [[{name}]] {table.get('name', index)}", folder)
             for index, table in enumerate(_tables(content, name, where), 1)
         )
         for name, cls in _LISTS.items()
     }
     return replace(config, **parts, specimens=_named(lists["specimen"], where), faults=lists["fault"])
+
+
+def _with_shipped(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Put the path of a model that comes with the program where it is called ``shipped:NAME``."""
+    asked = table.get("file")
+    if not isinstance(asked, str) or not asked.startswith(SHIPPED):
+        return dict(table)
+    house = Path(__file__).resolve().parents[1]
+    found = {path.name: path for place in _MODELS for path in (house / place).glob("*.cif.gz")}
+    name = asked.removeprefix(SHIPPED)
+    if name not in found:
+        raise ConfigError(
+            f"{where}: no model '{name}' comes with the program{nearest(name, found)}",
+            expected=f"one of {', '.join(sorted(found))}, or the path of a file",
+        )
+    return {**table, "file": str(found[name])}
 
 
 def _built(cls: type, given: Mapping[str, Any], where: str, folder: Path) -> Any:

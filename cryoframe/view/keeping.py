@@ -1,36 +1,50 @@
-"""Keeps the table of exposures, and the page of it, current in the run folder while a run is at work. Decides nothing.
+"""Keeps the table of exposures, and the page of the session, current in the run folder while a run is at work.
 
-The files are a convenience: the log has everything, and `cryoframe status --table` makes them from it at any time.
+The files are a convenience: the log has everything, and `cryoframe status --table` makes them from it at any time. For
+a session of days a process apart makes them, which is asked for each writing and begun again when it is lost. Decides
+nothing.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import json
+import select
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from cryoframe.errors import CryoframeError
 from cryoframe.records import events
 from cryoframe.records.bus import Bus
-from cryoframe.records.database import Database
 from cryoframe.records.events import Event
 
-DATABASE = "state.sqlite"
-#: Least time between two writings; a large table is written more rarely, for a small share of one core's work. What
+if TYPE_CHECKING:
+    from cryoframe.view.upkeep import Upkeep
+
+#: Least time between two writings; large tables are made more rarely, for a small share of one core's work. What
 #: counts is the work: on a busy machine the time it takes says how long others had the core.
-GAP_S, SHARE = 5.0, 0.04
-RELOAD_S = 15
+GAP_S, SHARE = 5.0, 0.012
+#: The page is written so often even where nothing happens, so that who reads it sees that somebody is at work.
+BEAT_S = 60.0
 #: A writing that takes longer has hung; the next one is another process.
 DEADLINE_S = 300.0
-_HEARD = (
-    events.ItemAdmitted, events.FileRejected, events.ProductDescribed, events.ItemRemarked, events.StageGivenUp,
-    events.StageRetried, events.StageFinished, events.StageSkipped,
-)  # fmt: skip
+#: A process apart makes room for the next after so many writings: it must not grow over weeks.
+MOST_WRITINGS = 2000
+#: Words to the process apart.
+AGAIN, LAST = "again", "last"
+#: Said by others too often, or because of us.
+_NO_NEWS = (events.StageProgress, events.ListenerFailed)
+
+
+class _Writer(Protocol):
+    def write(self, word: str) -> tuple[str, float]:
+        """Write table and page; returns what went wrong, and the CPU time it took [s]."""
 
 
 @contextmanager
@@ -46,10 +60,11 @@ def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S, apart: bool = 
     gap_s
         Least time between two writings.
     apart
-        Write in a process of its own each time: what works for days does not grow by what tables need.
+        Write in a process of its own: what works for days does not grow by what tables need.
     """
-    keeper = _Keeper(bus, folder, gap_s, written_apart if apart else _written_here)
-    unsubscribe = bus.subscribe(_HEARD, keeper)
+    writer: _Writer = Apart(bus.run_id, folder) if apart else _Here(bus.run_id, folder)
+    keeper = _Keeper(bus, gap_s, writer)
+    unsubscribe = bus.subscribe(Event, keeper)
     try:
         yield
     finally:
@@ -60,8 +75,8 @@ def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S, apart: bool = 
 class _Keeper:
     """A thread that reads by a connection of its own, so that nobody waits for it."""
 
-    def __init__(self, bus: Bus, folder: Path, gap_s: float, write: Callable[[str, Path], tuple[str, float]]) -> None:
-        self._bus, self._folder, self._gap_s, self._write = bus, folder, gap_s, write
+    def __init__(self, bus: Bus, gap_s: float, writer: _Writer) -> None:
+        self._bus, self._gap_s, self._writer = bus, gap_s, writer
         self._changed, self._ended = threading.Event(), threading.Event()
         self._complaint = ""
         self._changed.set()  # what an earlier process left behind may be out of date
@@ -70,7 +85,8 @@ class _Keeper:
 
     def __call__(self, event: Event) -> None:
         """Note that something changed."""
-        self._changed.set()
+        if not isinstance(event, _NO_NEWS):
+            self._changed.set()
 
     def close(self) -> None:
         """Write once more, and end."""
@@ -80,10 +96,10 @@ class _Keeper:
 
     def _work(self) -> None:
         while True:
-            self._changed.wait()
+            self._changed.wait(BEAT_S)
             last = self._ended.is_set()
             self._changed.clear()
-            error, cpu_s = self._write(self._bus.run_id, self._folder)
+            error, cpu_s = self._writer.write(LAST if last else AGAIN)
             self._complain(error)
             if last:
                 return
@@ -99,50 +115,95 @@ class _Keeper:
             return  # the journal cannot write either, and whoever waits for it says so
 
 
-def written(run_id: str, folder: Path) -> str:
-    """Write table and page; return what went wrong: a full disk passes, the work goes on, and they are made again."""
-    from cryoframe.execution import exposures
-    from cryoframe.records.state import State
-    from cryoframe.view.exposures import PAGE, page
+class _Here:
+    """Writes in this process."""
 
-    try:
-        database = Database.open(folder / DATABASE, read_only=True)
+    def __init__(self, run_id: str, folder: Path) -> None:
+        self._run_id, self._folder = run_id, folder
+        self._upkeep: Upkeep | None = None
+
+    def write(self, word: str) -> tuple[str, float]:
+        """Write; the CPU time is that of the calling thread."""
+        start_s = time.thread_time()
+        if self._upkeep is None:
+            from cryoframe.view.upkeep import Upkeep
+
+            self._upkeep = Upkeep(self._run_id, self._folder)
+        error = self._upkeep.write(ended=word == LAST)
+        return error, time.thread_time() - start_s
+
+
+class Apart:
+    """Has a process of its own write, and begins another when it is lost.
+
+    Parameters
+    ----------
+    run_id
+        Of the run.
+    folder
+        Of the run.
+    """
+
+    def __init__(self, run_id: str, folder: Path) -> None:
+        self._run_id, self._folder = run_id, folder
+        self._process: subprocess.Popen[str] | None = None
+        self._n_writings = 0
+
+    def write(self, word: str) -> tuple[str, float]:
+        """Ask for a writing; one that is lost in it is asked of another process, once."""
+        error, cpu_s = self._asked(word)
+        if error and self._process is None:
+            error, cpu_s = self._asked(word)
+        if word == LAST:
+            self._end()
+        return error, cpu_s
+
+    def _asked(self, word: str) -> tuple[str, float]:
+        """Return what it answers; a process that does not is gone afterwards."""
+        if self._n_writings >= MOST_WRITINGS:
+            self._end()
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
         try:
-            table = exposures.write(State(database), folder / exposures.TABLE)
-        finally:
-            database.close()
-        part = folder / f".{PAGE}.{os.getpid()}.part"
-        part.write_text(page(run_id, table, reload_s=RELOAD_S), encoding="utf-8")
-        part.replace(folder / PAGE)
-    except OSError as error:  # the name of the unfinished file is another each time; the cause is said once
-        return f"{type(error).__name__}: {error.strerror}: {folder}"
-    except CryoframeError as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
+            process = self._process or self._begun()
+            error, cpu_s = self._said(process, word)
+            self._n_writings += 1
+        except (OSError, ValueError, KeyError) as fault:
+            self._end()
+            return f"the process that writes it was lost ({type(fault).__name__}: {fault})", 0.0
+        return error, cpu_s
 
+    def _begun(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-P", "-m", "cryoframe.view.upkeep", self._run_id, str(self._folder)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        # In a session of its own: Ctrl-C is the daemon's, which has it write once more.
+        self._process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+        self._n_writings = 0
+        assert self._process is not None
+        return self._process
 
-def _written_here(run_id: str, folder: Path) -> tuple[str, float]:
-    start_s = time.thread_time()
-    return written(run_id, folder), time.thread_time() - start_s
+    @staticmethod
+    def _said(process: subprocess.Popen[str], word: str) -> tuple[str, float]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(word + "\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], DEADLINE_S)[0]:
+            raise TimeoutError(f"no answer within {DEADLINE_S:.0f} s")
+        line = process.stdout.readline()
+        if not line:
+            raise BrokenPipeError("it ended")
+        said = json.loads(line)
+        return str(said["error"]), float(said["cpu_s"])
 
-
-def written_apart(run_id: str, folder: Path) -> tuple[str, float]:
-    """As :func:`written`, by a process of its own; and the CPU time it took [s], nothing when it did not end well."""
-    command = [sys.executable, "-P", "-m", __name__, run_id, str(folder)]
-    try:
-        done = subprocess.run(  # in a session of its own: Ctrl-C is the daemon's, which has it write once more
-            command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, start_new_session=True
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{type(error).__name__}: {error}", 0.0
-    return (done.stderr.strip()[-500:], 0.0) if done.returncode else ("", float(done.stdout))
-
-
-def _apart(run_id: str, folder: str) -> str | None:
-    complaint = written(run_id, Path(folder))
-    sys.stdout.write(str(time.process_time()))
-    return complaint or None
-
-
-if __name__ == "__main__":
-    sys.exit(_apart(*sys.argv[1:]))
+    def _end(self) -> None:
+        """End the process: one that answers ends by itself once it was told so, any other has no say."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
