@@ -71,8 +71,7 @@ class Runner:
         self._troubles: dict[tuple[str, str], int] = {}
         self._outbox = Outbox(bus)
         self._say, self._flush = self._outbox.say, self._outbox.flush
-        self._blocked = False
-        self._sweep = Sweep(ledger, self._consider)
+        self._blocked, self._sweep = False, Sweep(ledger, self._consider)
 
     # -- the outside --------------------------------------------------------------------------------------------
     def prepare(self, *, strict: bool = True) -> None:
@@ -181,6 +180,12 @@ class Runner:
         """Whether work that waits may not begin now."""
         nothing_begins = self.paused or self.held or (self._blocked and not self._running)
         return bool(nothing_begins) and not self._sweep.is_on
+
+    @property
+    def waits_in_vain(self) -> bool:
+        """Whether all that waits has failed as often as a batch run bears it, such as files that were taken away."""
+        is_still, most = not (self._running or self._sweep.is_on), attempts.BATCH_ENVIRONMENT_ATTEMPTS
+        return is_still and all(self._troubles.get(name, 0) >= most for name in self._waiting.names())
 
     def running(self) -> list[tuple[str, str]]:
         """Return (stage, item) of every attempt in progress."""
@@ -389,8 +394,7 @@ class Runner:
         plugin, task = implementation(due.node), f"{due.node.id} {due.item_id}"
         change = self.breaker.ended(plugin, task, went_well=went_well, why=why) if self.live else ""
         if change == "held":
-            reason = self.breaker.failing()[plugin]
-            self._say(session_events.StageHeld, stage_id=due.node.id, plugin=plugin, reason=reason)
+            why = self.breaker.failing()[plugin]
+            self._say(session_events.StageHeld, stage_id=due.node.id, plugin=plugin, reason=why)
         elif change:
-            said = {"plugin": plugin, "reason": "an attempt went well"}
-            self._say(session_events.StageReleased, stage_id=due.node.id, **said)
+            self._say(session_events.StageReleased, stage_id=due.node.id, plugin=plugin, reason="an attempt went well")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from cryoframe.execution.ledger import Due, Ledger
@@ -85,6 +85,10 @@ class Waiting:
         if self._ready:
             return 0.0
         return max(0.0, self._later[0].rank - time.monotonic()) if self._later else float("inf")
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Yield (stage, item) of every task."""
+        yield from ((place.node.id, place.item_id) for queue in (self._ready, self._later) for place in queue)
 
     def clear(self) -> list[Place]:
         """Take everything out."""

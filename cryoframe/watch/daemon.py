@@ -178,8 +178,10 @@ class Daemon:
             if runner.stopping:
                 self.stop()
             # What is held because it keeps failing does not get done by waiting; the last run tries it once more.
-            idle = not busy or (bool(runner.breaker.failing()) and runner.resting and not runner.held)
-            if until_idle_s is not None and idle and self._is_idle(until_idle_s):
+            is_held = bool(runner.breaker.failing()) and runner.resting and not runner.held
+            if until_idle_s is None or not (not busy or is_held or runner.waits_in_vain):
+                continue
+            if self._is_idle(until_idle_s):
                 self._finish(runner)
                 return
 
