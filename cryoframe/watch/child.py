@@ -66,7 +66,7 @@ class Child:
         Raises
         ------
         EnvironmentFault
-            If the helper died.
+            If the helper died, or none can be started.
         """
         is_new, process = self._process is None, self._running()
         assert process.stdin is not None  # both ends are pipes
@@ -127,14 +127,17 @@ class Child:
         if self._process is None:
             packages = str(Path(__file__).parents[2])
             path = os.pathsep.join(part for part in (packages, os.environ.get("PYTHONPATH")) if part)
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd="/",
-                env={**os.environ, "PYTHONPATH": path},
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    cwd="/",
+                    env={**os.environ, "PYTHONPATH": path},
+                    start_new_session=True,
+                )
+            except OSError as error:  # no memory, no descriptor, no process more: it is tried again
+                raise EnvironmentFault(f"no helper process can be started ({error.strerror})") from error
         return self._process
 
     def _piece(self, process: subprocess.Popen[bytes], timeout_s: float) -> bytes | None:

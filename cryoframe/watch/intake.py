@@ -27,6 +27,8 @@ from cryoframe.watch.child import Child, serve_slowly
 SILENCE_S = 60.0
 #: A file whose reader falls silent so often is to blame itself; before that, the share may be.
 MAX_SILENT = 3
+#: One whose reader dies of its header so often, too; a single time the machine may have been short of memory.
+MAX_DIED = 2
 AWAY = "it went away while it was read"
 _CHUNK_BYTES, _BEAT_S = 4 << 20, 1.0
 
@@ -106,7 +108,7 @@ class Intake:
     def _blamed(self, path: Path, error: EnvironmentFault) -> Exception:
         in_header = self._child.beat == "header"
         self._silent[path] += 1
-        if in_header and ("died" in error.what or self._silent[path] >= MAX_SILENT):
+        if in_header and self._silent[path] >= (MAX_DIED if "died" in error.what else MAX_SILENT):
             del self._silent[path]
             return Corrupt(f"its reader did not survive it ({error.what})", path=path)
         return EnvironmentFault(f"{path} cannot be read ({error.what})")

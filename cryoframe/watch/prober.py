@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from cryoframe.errors import Corrupt, EnvironmentFault, FileError
 from cryoframe.kernel import discovery
 from cryoframe.kernel.plugins import Plugins
 from cryoframe.watch.child import Child, serve
-from cryoframe.watch.intake import AWAY, went_away
+from cryoframe.watch.intake import AWAY, MAX_SILENT, went_away
 
 
 class Prober:
@@ -30,6 +31,7 @@ class Prober:
     def __init__(self, plugin_files: Sequence[Path], blocked: Sequence[str], *, deadline_s: float = 30.0) -> None:
         argument = {"files": [str(path) for path in plugin_files], "blocked": list(blocked)}
         self._child = Child("cryoframe.watch.prober", argument, deadline_s=deadline_s)
+        self._silent: Counter[Path] = Counter()
 
     def n_frames(self, path: Path) -> int:
         """Return the number of frames a movie has.
@@ -37,7 +39,7 @@ class Prober:
         Raises
         ------
         FileError
-            As the reader says; Corrupt if it does not survive the file.
+            As the reader says; Corrupt if it does not survive the file, again and again.
         EnvironmentFault
             If the file is not there, or cannot be read now.
         """
@@ -63,7 +65,12 @@ class Prober:
         try:
             said = self._child.ask(question)
         except EnvironmentFault as error:
+            self._silent[path] += 1
+            if self._silent[path] < MAX_SILENT:  # the share may hang, or the machine be short of memory
+                raise EnvironmentFault(f"{path} cannot be read ({error.what})") from error
+            del self._silent[path]
             raise Corrupt(f"its reader did not survive it ({error.what})", path=path) from error
+        self._silent.pop(path, None)
         if "type" not in said:
             return said
         if said["type"] == "EnvironmentFault":

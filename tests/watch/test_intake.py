@@ -93,6 +93,9 @@ def test_each_way_of_being_unusable__has_its_own_error(tmp_path: Path, intake: I
     path = tmp_path / "a.mrc"
     for content, cls in ((b"KILL", Corrupt), (b"GROW", Incomplete), (b"none", Unsupported)):
         path.write_bytes(content)
+        if content == b"KILL":
+            with pytest.raises(EnvironmentFault, match="died"):
+                _outcome(intake, path)
         with pytest.raises((cls, Unsupported)) as raised:
             _outcome(intake, path)
         if content != b"GROW":
