@@ -84,13 +84,13 @@ class Watermarks:
         self._said: dict[str, tuple[float, Counter[str]]] = {}
 
     def note(self, roots: Iterable[Root], up_to_utc: str, now_s: float) -> None:
-        """Journal how far each root that answers is complete: when something changed, and else once a minute."""
+        """Journal how far each root that is seen whole is complete: when something changed, and else once a minute."""
         self._generation += 1
         made = []
         for root in roots:
             name, found = os.fspath(root.folder), root.counts()
             at_s, before = self._said.get(name, (float("-inf"), None))
-            if root.offline or (found == before and now_s - at_s < QUIET_S):
+            if root.unlisted or root.is_bare or (found == before and now_s - at_s < QUIET_S):
                 continue
             self._said[name] = (now_s, found)
             numbers = {"generation": self._generation, "n_files": len(root.entries)}

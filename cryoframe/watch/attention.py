@@ -87,7 +87,7 @@ class Attention:
             n_set_aside=n_tasks["given_up"] + self._run.state.file_counts().get("rejected", 0),
             at_work=bool(runner.running() or n_tasks["queued"] + n_tasks["failed"]),
             resting=bool(runner.held or runner.paused or guard.reason),
-            offline={os.fspath(root.folder): root.offline for root in roots if root.offline},
+            offline={os.fspath(root.folder): root.unlisted for root in roots if root.unlisted},
             disk=guard.reason or runner.paused,
             failing={**runner.breaker.failing(), **_left_out(runner)},
         )

@@ -31,6 +31,8 @@ SIZE_IN_HEADER = (".mrc", ".mrcs")
 #: Settling time of a file that a marker says is whole.
 QUICK_S = 2.0
 VANISHED = "vanished before it was complete"
+#: Folders that systems keep to themselves: that they cannot be listed is no news, and nothing lands there.
+SYSTEM_FOLDERS = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 UNREADABLE = "Unreadable"
 PENDING = ("waiting", "settling", "superseded")
 STATUSES = (*PENDING, "incomplete", "admitted", "rejected", "ignored", "duplicate")
@@ -176,6 +178,12 @@ def rule_against(path: str, seen: Seen, patterns: Sequence[str]) -> str:
     if not any(_matches(path, pattern) for pattern in patterns):
         return "a side-car" if name.lower().endswith(SIDE_CARS) else "matches no pattern"
     return ""
+
+
+def is_of_the_system(folder: str) -> bool:
+    """Whether nothing that is meant for processing lies in a folder, whatever it is."""
+    parts = folder.split("/")
+    return any(part.startswith(".") or part in SYSTEM_FOLDERS for part in parts)
 
 
 def is_temporary(rule: str) -> bool:

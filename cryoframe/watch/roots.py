@@ -25,6 +25,7 @@ from cryoframe.watch.readiness import (
     UNREADABLE,
     VANISHED,
     Entry,
+    is_of_the_system,
     is_temporary,
     required_s,
     rule_against,
@@ -102,12 +103,25 @@ class Root:
             except EnvironmentFault as error:
                 self.offline = str(error.what)
                 return
-            self.offline, self.unreadable, self._n_files = "", tuple(changes.unreadable), changes.n_files
+            self.offline, self._n_files = "", changes.n_files
+            self.unreadable = tuple(folder for folder in changes.unreadable if not is_of_the_system(folder))
             self.scan_cpu_s = changes.cpu_s
             if changes.fresh and is_first:
                 self._on_disk = set()
             is_first, more = False, changes.more
             yield bool(changes.changed or changes.gone), list(self._reconcile(changes, now_s))
+
+    @property
+    def unlisted(self) -> str:
+        """Return why not all that lies below the root is known, or an empty text."""
+        if self.offline or not self.unreadable:
+            return self.offline
+        return f"{len(self.unreadable)} folders cannot be listed, such as {self.unreadable[0]}"
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is there where the journal knows of files: perhaps its share is not mounted."""
+        return not self._n_files and bool(self.entries)
 
     def _reconcile(self, changes: Changes, now_s: float) -> Iterator[Said]:
         self._on_disk.update(changes.changed)
