@@ -91,6 +91,10 @@ class EnvironmentFault(CryoframeError):
     kind = "environment"
 
 
+class OutOfReach(EnvironmentFault):
+    """A file or folder that was there cannot be reached now: a share is away, or somebody took the file."""
+
+
 class Cancelled(CryoframeError):
     """The stage call was asked to stop and did."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cryoframe.data.ids import digest_bytes
-from cryoframe.errors import ContractError, PluginError
+from cryoframe.errors import ContractError, OutOfReach, PluginError
 from cryoframe.execution import checkpoints
 from cryoframe.execution.executor import LOG, TRACEBACK, Job, Outcome
 from cryoframe.execution.ledger import Due
@@ -133,6 +133,18 @@ def limit(error_class: str, stage: StageConfig, *, live: bool) -> int:
     if error_class == "environment":
         return NEVER if live else BATCH_ENVIRONMENT_ATTEMPTS
     return FILE_ATTEMPTS if error_class == "file" else stage.attempts
+
+
+def verdict(error_class: str, outcome: Outcome) -> bool | None:
+    """Return False if a failure speaks against the implementation, None if it says nothing of it."""
+    is_innocent = error_class == "file" or outcome.message == "cancelled"
+    return None if is_innocent or outcome.result.get("type") == OutOfReach.__name__ else False
+
+
+def is_away(due: Due, away: Collection[Path]) -> bool:
+    """Whether a file that a task reads lies below a folder that cannot be reached now."""
+    files = (Path(file.path) for ref in due.refs for file in ref.raw) if away else ()
+    return any(file.is_relative_to(folder) for file in files for folder in away)
 
 
 def delay_s(backoff_s: float, key: str, n_failures: int) -> float:

@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cryoframe.execution.ledger import Due
 from cryoframe.kernel.plan import Node
+from cryoframe.records import session_events
+from cryoframe.records.events import Event, Value
 
 #: Of so many tasks tried last, more than half have to fail; one item that fails again and again counts once.
 WINDOW = 20
@@ -56,7 +59,18 @@ class Breaker:
         if record is not None and record.reason:
             record.on_trial = True
 
-    def ended(self, name: str, task: str, *, went_well: bool | None, why: str = "") -> str:
+    def told(
+        self, due: Due, attempt: int, *, went_well: bool | None, why: str = ""
+    ) -> tuple[type[Event], dict[str, Value]] | None:
+        """Count an attempt for or against its implementation; returns what is to be said, if anything changes."""
+        plugin, stage_id = implementation(due.node), due.node.id
+        change = self.ended(plugin, f"{stage_id} {due.item_id}", went_well=went_well, why=why, again=attempt > 1)
+        if change == "held":
+            return session_events.StageHeld, {"stage_id": stage_id, "plugin": plugin, "reason": self.failing()[plugin]}
+        said: dict[str, Value] = {"stage_id": stage_id, "plugin": plugin, "reason": "an attempt went well"}
+        return (session_events.StageReleased, said) if change else None
+
+    def ended(self, name: str, task: str, *, went_well: bool | None, why: str = "", again: bool = False) -> str:
         """Take note of an attempt's end.
 
         Parameters
@@ -66,9 +80,13 @@ class Breaker:
         task
             What it was tried on.
         went_well
-            None where the file was to blame, or somebody stopped it: that says nothing of the implementation.
+            None where the file was to blame, could not be reached, or somebody stopped the attempt: that says nothing
+            of the implementation.
         why
             The last failure's message.
+        again
+            The task had failed before. That it does so again tells nothing new: what is tried first after a restart
+            are those that failed before it.
 
         Returns
         -------
@@ -81,8 +99,8 @@ class Breaker:
         if went_well and record.reason:
             self.release(name)
             return "released"
-        record.went_well.pop(task, None)
-        record.went_well[task] = went_well
+        if went_well or was_trial or not again or task in record.went_well:
+            record.went_well[task] = went_well
         while len(record.went_well) > WINDOW:
             del record.went_well[next(iter(record.went_well))]
         if record.reason:

@@ -31,6 +31,8 @@ from cryoframe.records.store import PRODUCT, Committed
 POLL_S = 0.5
 #: With less than this free, nothing is started; ``room`` says when it goes on.
 LOW_WATER_MB = 256
+#: What a share that is away keeps back is looked at again after so long; so many tasks are looked at in a step.
+AWAY_S, CLAIMS = 5.0, 500
 
 
 class Runner:
@@ -59,10 +61,11 @@ class Runner:
         self.live = False
         #: Why nothing is started: the disk is short; somebody asked.
         self.paused, self.held = "", ""
+        #: Folders that cannot be reached now: what reads files below them is not begun.
+        self.away: Collection[Path] = ()
         #: Called before each step; told to, the runner ends where it is.
         self.between: Callable[[], None] = lambda: None
-        self.stopping = False
-        self.breaker = Breaker()
+        self.stopping, self.breaker = False, Breaker()
         #: Free space below which nothing is started.
         self.low_water_MB: float = LOW_WATER_MB
         self._plugins, self._waiting = plugins, Waiting.of(ledger)
@@ -193,10 +196,9 @@ class Runner:
 
     def hear(self, ticket: str, message: Mapping[str, Any]) -> None:
         """Pass an attempt's progress and metrics on to the bus."""
-        if ticket not in self._running:
+        if (running := self._running.get(ticket)) is None:
             return
-        due = self._running[ticket].due
-        where = {"stage_id": due.node.id, "item_id": due.item_id}
+        where = {"stage_id": running.due.node.id, "item_id": running.due.item_id}
         if "progress" in message:
             done, total, text = message["progress"]
             self._bus.publish(events.StageProgress, **where, done=int(done), total=int(total), message=str(text))
@@ -246,7 +248,9 @@ class Runner:
         """Take tasks from the queue as far as there are workers, devices and room on the disk."""
         self._blocked = False
         n_most = 0 if self.held or self.stopping else self.config.workers
-        while len(self._running) + len(self._claimed) < n_most and self._waiting and self._has_room():
+        for _ in range(CLAIMS):
+            if len(self._running) + len(self._claimed) >= n_most or not self._waiting or not self._has_room():
+                return
             place = self._waiting.pop(self._may_start)
             if place is None:
                 self._blocked = self._waiting.until_s() == 0
@@ -262,6 +266,9 @@ class Runner:
         if due is None:  # what it needs is not what it was
             self.ledger.known[place.node.id, place.item_id] = replace(known, status=WAITING)
             self._consider(place.node, place.item_id)
+            return
+        if attempts.is_away(due, self.away):
+            self._waiting.push(due, delay_s=AWAY_S)
             return
         attempt = known.attempts + 1
         try:
@@ -293,12 +300,10 @@ class Runner:
 
     def _has_room(self) -> bool:
         short = shortage(self.store.folder / "scratch", self.low_water_MB, was_short=bool(self.paused))
-        if short and not self.paused:
+        if bool(short) != bool(self.paused):
             self.paused = short
-            self._say(events.RunPaused, reason=self.paused)
-        elif self.paused and not short:
-            self.paused = ""
-            self._say(events.RunResumed)
+            told, why = (events.RunPaused, {"reason": short}) if short else (events.RunResumed, {})
+            self._say(told, **why)
         return not self.paused
 
     def _job(self, due: Due, scratch: Path) -> Job:
@@ -346,9 +351,8 @@ class Runner:
         spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
         where: dict[str, Value] = {"stage_id": due.node.id, "item_id": due.item_id}
         self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
-        self._judge(due, went_well=True)
-        known = self.ledger.known.get((due.node.id, due.item_id))
-        if known is not None and known.key == due.key:
+        self._judge(running, went_well=True)
+        if (known := self.ledger.known.get((due.node.id, due.item_id))) is not None and known.key == due.key:
             self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, committed.digest)
         self._troubles.pop((due.node.id, due.item_id), None)
         checkpoints.forget(self.store.folder, due, live=self.live)
@@ -372,7 +376,7 @@ class Runner:
         message = attempts.bounded(outcome.message, kept)
         failure: dict[str, Value] = {"error_class": kind, "message": message, "traceback_file": kept}
         self._say(events.StageFailed, **where, attempt=running.attempt, **failure)
-        self._judge(due, went_well=None if kind == "file" or message == "cancelled" else False, why=message)
+        self._judge(running, went_well=attempts.verdict(kind, outcome), why=message)
         known = self.ledger.known.get(name)
         if known is None or known.key != due.key:
             self._consider_unit(due.item_id)
@@ -389,12 +393,8 @@ class Runner:
         self.ledger.known[name] = replace(known, status="queued", attempts=counted)
         self._waiting.push(due, delay_s=attempts.delay_s(self._backoff_s, due.key, troubles))
 
-    def _judge(self, due: Due, *, went_well: bool | None, why: str = "") -> None:
+    def _judge(self, running: Running, *, went_well: bool | None, why: str = "") -> None:
         """Count an attempt for or against its implementation."""
-        plugin, task = implementation(due.node), f"{due.node.id} {due.item_id}"
-        change = self.breaker.ended(plugin, task, went_well=went_well, why=why) if self.live else ""
-        if change == "held":
-            why = self.breaker.failing()[plugin]
-            self._say(session_events.StageHeld, stage_id=due.node.id, plugin=plugin, reason=why)
-        elif change:
-            self._say(session_events.StageReleased, stage_id=due.node.id, plugin=plugin, reason="an attempt went well")
+        said = self.breaker.told(running.due, running.attempt, went_well=went_well, why=why) if self.live else None
+        if said is not None:
+            self._say(said[0], **said[1])

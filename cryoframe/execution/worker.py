@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoframe.data.ids import digest_file
-from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault
+from cryoframe.errors import ContractError, CryoframeError, EnvironmentFault, OutOfReach
 from cryoframe.execution import checkpoints, summary, worker_inputs, worker_results
 from cryoframe.execution.executor import RESULT, TRACEBACK, Job
 from cryoframe.execution.remarks import remark
@@ -70,12 +70,24 @@ def attempt(
         result = _asked(job, plugins) if job.describe else _run(job, plugins, tell, is_cancelled)
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a plugin are failures of the plugin
         (folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
+        error = _cause(error, job)
         result = {"ok": False, "error_class": error_class(error), "message": f"{type(error).__name__}: {error}"}
         result |= {"type": type(error).__name__, "what": getattr(error, "what", str(error))}
         result |= {name: getattr(error, name, "") for name in ("expected", "remedy")}
     part = folder / f"{RESULT}.part"
     part.write_text(json.dumps(result), encoding="utf-8")
     part.replace(folder / RESULT)
+
+
+def _cause(error: BaseException, job: Job) -> BaseException:
+    """Return what an attempt failed of: if the share went while a plugin read, neither it nor the file is to blame."""
+    try:
+        worker_inputs.require_unchanged(job)
+    except OutOfReach as gone:
+        return gone
+    except CryoframeError:
+        pass  # it changed, and is admitted anew; what was raised says more
+    return error
 
 
 def error_class(error: BaseException) -> str:

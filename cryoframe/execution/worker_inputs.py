@@ -13,7 +13,7 @@ from cryoframe.data.images import Micrograph, Movie, ParticleStack
 from cryoframe.data.optics import Optics
 from cryoframe.data.results import AtomicModel
 from cryoframe.data.tables import ParticleTable
-from cryoframe.errors import ContractError, EnvironmentFault, Incomplete, InvalidInput, Refused, Unsupported
+from cryoframe.errors import ContractError, Incomplete, InvalidInput, OutOfReach, Refused, Unsupported
 from cryoframe.execution.executor import IDENTITY, InputRef, Job, RawFile
 from cryoframe.formats import products
 
@@ -45,14 +45,14 @@ def require_unchanged(job: Job) -> None:
     ------
     Incomplete
         If one was written to since: its content is not what the key of the result says.
-    EnvironmentFault
-        If one is out of reach.
+    OutOfReach
+        If one cannot be reached.
     """
     for file in (file for ref in job.inputs for file in ref.raw):
         try:
             stat = Path(file.path).stat()
         except OSError as error:
-            raise EnvironmentFault(f"{file.path} is out of reach ({error.strerror})") from error
+            raise OutOfReach(f"{file.path} is out of reach ({error.strerror})") from error
         admitted = tuple(file.facts.get(name) for name in IDENTITY)
         if None not in admitted and admitted != (stat.st_size, stat.st_mtime_ns):
             raise Incomplete(

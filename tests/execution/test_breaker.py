@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from run_world import World
+from run_world import World, names
 
 from cryoframe.execution.breaker import MAX_TRIAL_S, TRIAL_S, WINDOW, Breaker
+from cryoframe.records.events import StageFailed
 from cryoframe.records.session_events import StageHeld, StageReleased
 
 
@@ -73,10 +76,8 @@ def test_a_trial_that_met_a_bad_file__is_made_again_at_once() -> None:
 
 
 @pytest.mark.usefixtures("no_discovery")
-def test_in_a_live_session__what_keeps_failing_is_held_and_the_rest_goes_on(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
+def test_in_a_live_session__what_keeps_failing_is_held_and_the_rest_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path
     body = f"import os\n    if not os.path.exists({str(folder / 'mended')!r}): raise ValueError('broken')"
     world = World(folder, n_micrographs=16, stages=("ctf",), body={"ctf": body}, extra={"ctf": "attempts = 2"})
     with world.open() as run:
@@ -96,3 +97,52 @@ def test_in_a_live_session__what_keeps_failing_is_held_and_the_rest_goes_on(tmp_
         assert after["done"] == 16 - after.get("given_up", 0) >= 5
         said = [type(event) for event in run.journal.replay() if isinstance(event, (StageHeld, StageReleased))]
         assert said == [StageHeld, StageReleased]
+
+
+def test_items_that_had_failed_before__are_no_news_of_it() -> None:
+    """After a restart those that wait to be tried again come first: they say nothing of the implementation."""
+    breaker = Breaker(_Clock())
+    for n in range(30):
+        assert breaker.ended("p", f"known {n}", went_well=False, again=True) == ""
+    assert breaker.allows("p")
+    assert _fail(breaker, 11)[-1] == "held"
+    assert breaker.ended("p", "known 1", went_well=True, again=True) == "released"
+
+
+@pytest.mark.usefixtures("no_discovery")
+@pytest.mark.parametrize("trouble", ["raise ValueError('short')", "raise Corrupt('short')", "os.kill(0, 0) or 1 / 0"])
+def test_a_share_that_goes_while_a_plugin_reads__is_held_against_nobody(tmp_path: Path, trouble: str) -> None:
+    raw, away = str(tmp_path / "raw"), str(tmp_path / "away")
+    body = f"os.path.exists({raw!r}) and os.rename({raw!r}, {away!r})"
+    world = World(tmp_path, n_micrographs=14, stages=("ctf",), body={"ctf": f"{body}; {trouble}"})
+    with world.open() as run:
+        runner = run.runner(live=True)
+        run.admit_inputs()
+        for _ in range(100):
+            runner.step(0.0)
+        failed = [event for event in run.journal.replay() if isinstance(event, StageFailed)]
+        assert len({event.item_id for event in failed}) == 14
+        assert {event.error_class for event in failed} == {"environment"}
+        assert all("out of reach" in event.message for event in failed)
+        assert not runner.breaker.failing()
+        assert "given_up" not in run.state.task_counts()["ctf"]
+
+
+@pytest.mark.usefixtures("no_discovery")
+def test_what_reads_from_a_share_that_is_known_to_be_away__is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, n_micrographs=6, stages=("ctf",))
+    monkeypatch.setattr("cryoframe.execution.runner.AWAY_S", 0.01)
+    with world.open() as run:
+        runner = run.runner(live=True)
+        run.admit_inputs()
+        runner.away = [world.raw]
+        for _ in range(50):
+            runner.step(0.001)
+        assert run.state.task_counts()["ctf"] == {"queued": 6}
+        assert "StageStarted" not in names(run)
+        runner.away = [tmp_path / "elsewhere"]
+        while runner.step(0.005):
+            pass
+        assert run.state.task_counts()["ctf"] == {"done": 6}
