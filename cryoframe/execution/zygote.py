@@ -58,34 +58,45 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to understand
     running: dict[int, _Attempt] = {}
+    helpers: set[int] = set()
     warm: list[Plugins] = []
     heard = [control.fileno(), bell]
     gc.freeze()
     while True:
         ready, _, _ = select.select(heard, [], [], TICK_S if running else None)
-        if control.fileno() in ready and not _order(control, running, warm):
+        if control.fileno() in ready and not _order(control, running, helpers, warm):
             break
         if bell in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(bell, 4096)
         for pid in list(running):
             _watch(pid, running[pid])
-        _bury(control, running)
-    for pid in running:
-        _kill(pid)
+        _bury(control, running, helpers)
+    _end(helpers)
+
+
+def _end(helpers: set[int]) -> None:
+    """End all attempts and all they left behind: what is forked while others are killed comes here, and goes too.
+
+    The helpers end by themselves, since the runner is gone for them as well, and so do their attempts before them.
+    """
     with contextlib.suppress(ChildProcessError):
         while True:
-            os.wait()
+            for child in _children(os.getpid()):
+                if child not in helpers:
+                    _kill(child)
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(TICK_S / 10)
 
 
-def _order(control: socket.socket, running: dict[int, _Attempt], warm: list[Plugins]) -> bool:
+def _order(control: socket.socket, running: dict[int, _Attempt], helpers: set[int], warm: list[Plugins]) -> bool:
     """Do one thing the runner asks for; False when it is gone."""
     packet, sockets, _, _ = socket.recv_fds(control, 1 << 16, 1)
     if not packet:
         return False
     order = json.loads(packet)
     if sockets:
-        _spawn(control, sockets[0])
+        helpers.add(_spawn(control, sockets[0]))
         return True
     if "cancel" in order:
         for pid, attempt in running.items():
@@ -115,11 +126,11 @@ def _is_fit() -> bool:
     return len(list(Path("/proc/self/task").iterdir())) == 1
 
 
-def _spawn(control: socket.socket, descriptor: int) -> None:
-    """Fork another like this one, which takes its orders from a socket of its own."""
-    if os.fork():
+def _spawn(control: socket.socket, descriptor: int) -> int:
+    """Fork another like this one, which takes its orders from a socket of its own; returns its number."""
+    if pid := os.fork():
         os.close(descriptor)
-        return
+        return pid
     try:
         control.close()
         serve(socket.socket(fileno=descriptor))
@@ -216,7 +227,7 @@ def _kill(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _bury(control: socket.socket, running: dict[int, _Attempt]) -> None:
+def _bury(control: socket.socket, running: dict[int, _Attempt], helpers: set[int]) -> None:
     """Collect what has ended, and end what it left behind (adopted from it: this process is their reaper)."""
     while True:
         try:
@@ -226,12 +237,17 @@ def _bury(control: socket.socket, running: dict[int, _Attempt]) -> None:
         if not pid:
             break
         attempt = running.pop(pid, None)
+        helpers.discard(pid)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        # Not at an attempt's death alone: what an orphan forked before it was killed, and what a helper that was killed
+        # had in hand, comes here later.
+        if attempt is not None or not running:
+            for orphan in _children(os.getpid()):
+                if orphan not in running and orphan not in helpers and os.getsid(orphan) not in running:
+                    _kill(orphan)
         if attempt is None:
             continue
-        _kill(pid)
-        for orphan in _children(os.getpid()):
-            if os.getsid(orphan) not in running and orphan not in running:
-                _kill(orphan)
         report = {
             "ticket": attempt.ticket,
             "exit": os.waitstatus_to_exitcode(status),

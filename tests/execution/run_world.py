@@ -248,4 +248,19 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):  # it has gone since
+        return False
+
+
+def processes_with(mark: str) -> int:
+    """Return how many processes have a text in their command line."""
+    n_found = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                n_found += mark.encode() in (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+    return n_found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -9,26 +10,28 @@ import time
 from pathlib import Path
 
 import pytest
-from run_world import World, alive
+from run_world import World, alive, processes_with
 
 from cryoframe.execution.executor import Job
 
 pytestmark = pytest.mark.usefixtures("no_discovery")
+#: So long is waited for what must come, on a machine that many share.
+PATIENCE_S = 240.0
 #: What a plugin does, and what is said of it.
 MISDEEDS = (
-    ("time.sleep(60)", "longer than its limit of 5 s"),
-    ("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)", "longer than its limit of 5 s"),
-    ("ctypes.CDLL(None).pause()", "longer than its limit of 5 s"),
+    ("time.sleep(3600)", "longer than its limit of"),
+    ("signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)", "longer than its limit of"),
+    ("ctypes.CDLL(None).pause()", "longer than its limit of"),
     ("os._exit(0)", "ended without a result"),
     ("os._exit(3)", "exit status 3"),
     ("os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
     ("ctypes.string_at(0)", "signal 11"),
     ("ctypes.CDLL(None).abort()", "signal 6"),
-    ("sys.exit(0)", "SystemExit"),
-    ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    ("sys.exit(0)", "systemexit"),
+    ("raise KeyboardInterrupt", "keyboardinterrupt"),
     ("raise BaseExceptionGroup('both', [SystemExit(1), ValueError('x')])", "both"),
     ("hoard = [np.ones(2**22) for _ in range(1000)]", "memory"),
-    ("hoard = np.ones(2**34)", "MemoryError"),
+    ("hoard = np.ones(2**34)", "memoryerror"),
     ("return 'a fit'", "returned a str"),
     ("return None", "returned nothing"),
     ("return CtfFit('m', float('nan'), 1.0, 1.0)", "finite"),
@@ -41,7 +44,8 @@ def test_a_plugin_that_fails_on_some_items__harms_those_alone(tmp_path: Path) ->
     lines = ["at = int(micrograph.micrograph_id[1:-4])"]
     lines += [f"if at == {at}: {statement}" for at, (statement, _) in enumerate(MISDEEDS)]
     n = len(MISDEEDS)
-    limits = {"ctf": "attempts = 1\ntimeout_s = 5.0\nmemory_MB = 300"}
+    limit_s = _patience_for_one(tmp_path / "one")
+    limits = {"ctf": f"attempts = 1\ntimeout_s = {limit_s:.1f}\nmemory_MB = 300"}
     body = {"ctf": "\n    ".join(lines)}
     world = World(tmp_path, executor="processes", body=body, extra=limits, n_micrographs=n + 5, workers=4)
     with world.open() as run:
@@ -51,12 +55,21 @@ def test_a_plugin_that_fails_on_some_items__harms_those_alone(tmp_path: Path) ->
     wrong = {
         text: said[f"m{at}.mrc"].message
         for at, (text, why) in enumerate(MISDEEDS)
-        if why not in said[f"m{at}.mrc"].message
+        if why not in said[f"m{at}.mrc"].message.lower()
     }
     assert not wrong
     assert counts == {"ctf": {"done": 5, "given_up": n}, "pick": {"done": 5}}
     assert {task.attempts for task in said.values()} == {1}
-    assert longest < 5
+    assert longest < limit_s
+
+
+def _patience_for_one(folder: Path) -> float:
+    """Return a limit that only an attempt that hangs can reach, on this machine as it is used now."""
+    folder.mkdir()
+    with World(folder, executor="processes", stages=("ctf",), n_micrographs=2, workers=1).open() as run:
+        run.execute()
+        seconds = [event.seconds for event in run.journal.replay() if type(event).__name__ == "StageFinished"]  # type: ignore[attr-defined]
+    return max(5.0, 20.0 * max(seconds))
 
 
 def test_what_a_plugin_prints__goes_to_its_log_from_python_and_from_c(tmp_path: Path) -> None:
@@ -120,6 +133,7 @@ def test_when_the_runner_is_killed__every_helper_and_attempt_dies(tmp_path: Path
     )
     process = subprocess.Popen([sys.executable, "-c", script])
     try:
+        # Two interpreters start, import and describe before there is an attempt: a minute and more where many share.
         _wait_until(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text().count(" ") == 1)
         pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
         assert all(alive(pid) for pid in pids)
@@ -127,6 +141,34 @@ def test_when_the_runner_is_killed__every_helper_and_attempt_dies(tmp_path: Path
         process.kill()
         process.wait()
     _wait_until(lambda: not any(alive(pid) for pid in pids))
+
+
+@pytest.mark.parametrize("victim", ["runner", "helper"])
+def test_what_an_attempt_detaches_while_its_runner_or_helper_is_killed__dies_too(tmp_path: Path, victim: str) -> None:
+    mark = f"cryoframe-detached-{os.getpid()}-{tmp_path.name}"
+    fork = f"subprocess.Popen(['setsid', '-f', 'sh', '-c', 'sleep 1000; : {mark}'])"
+    note = f"Path({str(tmp_path)!r}, 'pid').write_text(f'{{os.getppid()}} ')"
+    once = f"once = Path({str(tmp_path)!r}, 'once')\n    if once.exists(): return CtfFit('m', 1.0, 1.0, 1.0)"
+    body = {
+        "ctf": f"{once}\n    once.touch(); {fork}.wait(); {note}\n    for _ in range(200): {fork}\n    time.sleep(1000)"
+    }
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from pathlib import Path\n"
+        f"from run_world import World\nw = World(Path({str(tmp_path)!r}), executor='processes', n_micrographs=1,"
+        f" workers=1, stages=('ctf',), body={body!r})\nw.write()\nw.execute()"
+    )
+    (tmp_path / "driver.py").write_text(script)
+    process = subprocess.Popen([sys.executable, str(tmp_path / "driver.py")])
+    try:
+        _wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().endswith(" "))
+        assert processes_with(mark)
+        os.kill(process.pid if victim == "runner" else int((tmp_path / "pid").read_text()), 9)
+        _wait_until(lambda: not processes_with(mark))
+        if victim == "helper":
+            assert process.wait() == 0, "the attempt was made again"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_cancelled_attempt__may_end_in_good_order_and_is_due_again(tmp_path: Path) -> None:
@@ -214,14 +256,14 @@ def test_overhead_of_a_process_for_each_item__is_printed(tmp_path: Path, record_
     assert len(finished) == 60
 
 
-def _step_until(runner: object, condition: object, timeout_s: float = 20.0) -> None:
+def _step_until(runner: object, condition: object, timeout_s: float = PATIENCE_S) -> None:
     until = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < until
         runner.step(0.05)  # type: ignore[attr-defined]
 
 
-def _wait_until(condition: object, timeout_s: float = 20.0) -> None:
+def _wait_until(condition: object, timeout_s: float = PATIENCE_S) -> None:
     until = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < until

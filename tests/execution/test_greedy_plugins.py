@@ -7,20 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from run_world import World, digests
+from run_world import World, digests, processes_with
 
 pytestmark = pytest.mark.usefixtures("no_discovery")
-
-
-def _processes_with(mark: str) -> int:
-    n_found = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                n_found += mark.encode() in (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-    return n_found
 
 
 @pytest.mark.parametrize("n_children", [60])
@@ -37,8 +26,8 @@ def test_children_and_grandchildren_by_the_hundred__are_all_ended_with_the_attem
     body = {"ctf": f"if micrograph.micrograph_id == 'm0.mrc': {start}"}
     with World(tmp_path, executor="processes", body=body, n_micrographs=4).open() as run:
         assert run.execute() == {"ctf": {"done": 4}, "pick": {"done": 4}}
-        assert _processes_with(mark) == 0
-    assert _processes_with(mark) == 0
+        assert processes_with(mark) == 0
+    assert processes_with(mark) == 0
 
 
 def test_every_descriptor_taken__is_the_attempts_own_limit_and_trouble_of_the_machine(tmp_path: Path) -> None:
