@@ -14,7 +14,7 @@ from command_line import Cli
 from cryoframe.kernel.stage import hook_names
 
 #: Hooks whose kit is quick; one started from the project's own code, the others from a body of their own.
-QUICK = ("estimate_ctf", "select_particles", "denoise_micrograph", "classify_3d", "make_mask")
+QUICK = ("estimate_ctf", "select_particles", "denoise_micrograph", "make_mask")
 
 
 def installed(folder: Path) -> None:
