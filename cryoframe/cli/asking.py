@@ -28,7 +28,7 @@ def whoami() -> str:
         return f"user {os.getuid()}"
 
 
-def ask(folder: Path, verb: str, *, stage: str = "", timeout_s: float = ANSWER_S) -> str:
+def ask(folder: Path, verb: str, *, stage: str = "", item: str = "", timeout_s: float = ANSWER_S) -> str:
     """Leave a request to the process in charge and return what it answers.
 
     Raises
@@ -41,7 +41,7 @@ def ask(folder: Path, verb: str, *, stage: str = "", timeout_s: float = ANSWER_S
     from cryoframe.execution.control import Request, answer
     from cryoframe.execution.control import ask as leave
 
-    place = leave(folder, Request(verb, whoami(), in_charge(folder), stage))
+    place = leave(folder, Request(verb, whoami(), in_charge(folder), stage, item))
     found = answer(place, timeout_s)
     if found is None:
         raise EnvironmentFault(

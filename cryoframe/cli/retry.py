@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from cryoframe.cli import asking
 from cryoframe.cli.output import emit, json_flag, say, table
-from cryoframe.cli.runs import folder_of, in_charge, looking_into, run_argument
+from cryoframe.cli.runs import DATABASE, folder_of, in_charge, looking_into, run_argument
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List, or with --all, --stage or --item queue again; the next `cryoframe run` or `watch` takes it up."""
+    """List, or with --all, --stage or --item queue again: at once where a process is at work, else by the next one."""
     from cryoframe.execution.attempts import kept_tracebacks
 
     folder = folder_of(options.where)
@@ -35,12 +37,21 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             say(f"{len(tasks)} given up" + ("; `--all` queues them again" if tasks else ""))
         return 0
-    _queue([(task.stage_id, task.item_id) for task in tasks], folder_of(options.where))
+    said = _again([(task.stage_id, task.item_id) for task in tasks], folder, options)
     if options.json:
         emit({"queued": [[task.stage_id, task.item_id] for task in tasks]})
     else:
-        say(f"{len(tasks)} queued again; `cryoframe run` or `cryoframe watch` takes them up")
+        say(said)
     return 0
+
+
+def _again(tasks: list[tuple[str, str]], folder: Path, options: argparse.Namespace) -> str:
+    """Queue tasks, or have the process at work do it; returns what came of it, in words."""
+    if tasks and in_charge(folder):
+        return asking.ask(folder, "retry", stage=options.stage or "", item=options.item or "")
+    if tasks:
+        _queue(tasks, folder)
+    return f"{len(tasks)} queued again" + ("; `cryoframe run` or `cryoframe watch` takes them up" if tasks else "")
 
 
 def _require_stage(name: str | None, stages: list[str]) -> None:
@@ -52,23 +63,15 @@ def _require_stage(name: str | None, stages: list[str]) -> None:
         raise ConfigError(f"no stage of this run is called '{name}'{nearest(name, known)}", expected=expected)
 
 
-def _queue(tasks: list[tuple[str, str]], folder: object) -> None:
-    from pathlib import Path
-
-    from cryoframe.errors import ConfigError
+def _queue(tasks: list[tuple[str, str]], folder: Path) -> None:
     from cryoframe.records import events
     from cryoframe.records.bus import Bus
     from cryoframe.records.database import Database
     from cryoframe.records.journal import Journal
 
-    place = Path(str(folder))
-    if holder := in_charge(place):
-        raise ConfigError(
-            f"the run is in the charge of {holder}", remedy="Stop it (Ctrl-C), retry, and start it again."
-        )
-    database = Database.open(place / "state.sqlite")
+    database = Database.open(folder / DATABASE)
     try:
-        bus = Bus(Journal(database), place.resolve().name)
+        bus = Bus(Journal(database), folder.resolve().name)
         bus.publish_many([bus.make(events.StageRetried, stage_id=stage, item_id=item) for stage, item in tasks])
     finally:
         database.close()

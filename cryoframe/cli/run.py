@@ -13,7 +13,7 @@ from cryoframe.cli.output import complain, emit, json_flag, say
 if TYPE_CHECKING:
     from cryoframe.kernel.config import RunConfig
 
-#: So many rejected files are listed without being asked for.
+#: So many rejected files, and tasks given up, are listed without being asked for.
 MAX_REJECTED = 20
 
 
@@ -132,10 +132,12 @@ def write(status: dict[str, Any]) -> None:
         show(["stage", *names], [[stage, *(counts.get(n) for n in names)] for stage, counts in status["tasks"].items()])
     for text in status["remarks"]:
         say(f"remark: {text}")
-    for stage, item, reason in status["given_up"]:
+    for stage, item, reason in status["given_up"][:MAX_REJECTED]:
         complain(f"given up: {stage} {item}: {reason}")
         if path := status["tracebacks"].get(f"{stage} {item}"):
             complain(f"  see {path}")
+    if (more := len(status["given_up"]) - MAX_REJECTED) > 0:
+        complain(f"given up: {more} more; `cryoframe retry` lists all")
     for entry in status["rejected"][:MAX_REJECTED]:
         complain(f"rejected: {entry['path']}: {entry['reason']}")
     if (more := len(status["rejected"]) - MAX_REJECTED) > 0:

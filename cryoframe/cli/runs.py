@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cryoframe.errors import ConfigError
 
 if TYPE_CHECKING:
+    from cryoframe.records.database import Database
     from cryoframe.records.events import Event
     from cryoframe.records.state import State
     from cryoframe.records.store import Store
@@ -43,7 +44,7 @@ def folder_of(where: Path | None) -> Path:
     if where is not None and where.suffix == ".toml":
         from cryoframe.kernel.config import load
 
-        return _with_state(load(where).folder)
+        return _begun(load(where).folder, where)
     if where is not None:
         return _with_state(where)
     here = Path()
@@ -59,6 +60,16 @@ def folder_of(where: Path | None) -> Path:
     )
 
 
+def _begun(folder: Path, config: Path) -> Path:
+    """Return the run folder of a configuration, which may not have been run yet."""
+    if not (folder / DATABASE).is_file():
+        raise ConfigError(
+            f"{config.name} has not been run yet: there is no {folder / DATABASE}",
+            remedy=f"`cryoframe run {config}` or `cryoframe watch {config}` begins.",
+        )
+    return folder
+
+
 def _with_state(folder: Path) -> Path:
     if not (folder / DATABASE).is_file():
         raise ConfigError(
@@ -68,63 +79,69 @@ def _with_state(folder: Path) -> Path:
 
 
 @contextmanager
-def looking_into(folder: Path) -> Iterator[tuple[State, Store]]:
-    """Give state and store of a run, read-only; whoever is in charge of it is not disturbed."""
+def opened(folder: Path, *, examine: bool = False) -> Iterator[Database]:
+    """Give the database of a run, read-only; whoever is in charge of it is not disturbed."""
     from cryoframe.records.database import Database
-    from cryoframe.records.state import State
-    from cryoframe.records.store import Store
 
-    database = Database.open(folder / DATABASE, read_only=True)
+    database = Database.open(folder / DATABASE, read_only=True, examine=examine)
     try:
-        yield State(database), Store(folder)
+        yield database
     finally:
         database.close()
 
 
-def name_of(folder: Path) -> str:
+@contextmanager
+def looking_into(folder: Path) -> Iterator[tuple[State, Store]]:
+    """Give state and store of a run, read-only; whoever is in charge of it is not disturbed."""
+    from cryoframe.records.state import State
+    from cryoframe.records.store import Store
+
+    with opened(folder) as database:
+        yield State(database), Store(folder)
+
+
+def name_of(folder: Path, database: Database) -> str:
     """Return what the run is called, as whoever was at it last called it."""
-    event = _last(folder, "RunOpened")
+    from cryoframe.records.journal import Journal
+
+    event = Journal(database).last()
     return str(event.run_id) if event is not None else folder.resolve().name
 
 
-def remarks(folder: Path) -> list[str]:
+def remarks(database: Database) -> list[str]:
     """Return what was assumed when work was begun last, and what of the log could not be read."""
-    return [*_assumed(folder), *_unreadable(folder), *_refused(folder)]
+    from cryoframe.records.signs import last_of_each
+
+    said, _ = last_of_each(database, ("OpticsAssumed", "EventUnreadable", "ConfigRefused"))
+    if not said:
+        return []  # without going through the log for the rest
+    later, _ = last_of_each(database, ("RunOpened", "ConfigReloaded"))
+    last = {type(event).__name__: event for event in sorted([*said, *later], key=lambda event: event.event_id)}
+    return [*_assumed(last), *_unreadable(last), *_refused(last)]
 
 
-def _refused(folder: Path) -> list[str]:
+def _refused(last: Mapping[str, Event]) -> list[str]:
     """Return that a new configuration was refused, which a SIGHUP says to nobody, until one is in force."""
-    refused = _last(folder, "ConfigRefused")
-    later = [event for name in ("ConfigReloaded", "RunOpened") if (event := _last(folder, name)) is not None]
+    refused = last.get("ConfigRefused")
+    later = [last[name] for name in ("ConfigReloaded", "RunOpened") if name in last]
     if refused is None or any(event.event_id > refused.event_id for event in later):
         return []
     return [f"the configuration as it is now was refused at {refused.time_utc}: {getattr(refused, 'reason', '')}"]
 
 
-def _unreadable(folder: Path) -> list[str]:
-    event = _last(folder, "EventUnreadable")
+def _unreadable(last: Mapping[str, Event]) -> list[str]:
+    event = last.get("EventUnreadable")
     if event is None:
         return []
     number, named, kept_in = (getattr(event, name, "") for name in ("number", "named", "kept_in"))
     return [f"event {number} of the log ({named or 'of no known kind'}) could not be read; it is kept in {kept_in}"]
 
 
-def _assumed(folder: Path) -> list[str]:
-    event, opened = _last(folder, "OpticsAssumed"), _last(folder, "RunOpened")
-    if event is None or (opened is not None and event.event_id < opened.event_id):
+def _assumed(last: Mapping[str, Event]) -> list[str]:
+    event, begun = last.get("OpticsAssumed"), last.get("RunOpened")
+    if event is None or (begun is not None and event.event_id < begun.event_id):
         return []
     return [str(getattr(event, "remark", ""))]
-
-
-def _last(folder: Path, name: str) -> Event | None:
-    from cryoframe.records.database import Database
-    from cryoframe.records.journal import Journal
-
-    database = Database.open(folder / DATABASE, read_only=True)
-    try:
-        return Journal(database).last(name)
-    finally:
-        database.close()
 
 
 def in_charge(folder: Path) -> str:

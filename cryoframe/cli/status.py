@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryoframe.cli.output import complain, emit, json_flag, say
-from cryoframe.cli.runs import folder_of, in_charge, looking_into, name_of, remarks, run_argument
+from cryoframe.cli.runs import folder_of, name_of, opened, remarks, run_argument
+
+if TYPE_CHECKING:
+    from cryoframe.view.condition import Condition
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show counts, what was given up, and who is in charge; 1 when --verify finds damage."""
+    """Show who is at work, what stands still, counts, and what was given up; 1 when --verify finds damage."""
     folder = folder_of(options.where)
     if options.table is not None:
         _write_table(folder, options.table)
@@ -38,16 +41,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         emit(facts)
         return int(bool(damage))
-    from cryoframe.cli.run import MAX_REJECTED, write
+    _say(facts)
+    from cryoframe.cli.run import MAX_REJECTED
 
-    write(facts)
-    say(f"in charge: {facts['in_charge'] or 'nobody; `cryoframe run` or `cryoframe watch` goes on from here'}")
-    for alarm in facts["alarms"]:
-        say(f"alarm since {alarm['since']}: {alarm['kind']} {alarm['subject']}: {alarm['message']}")
-    for root, up_to_utc in facts["complete_up_to"].items():
-        say(f"{root}: every file there at {up_to_utc} is accounted for")
-    if facts["paused"]:
-        say(f"{facts['paused']}; `cryoframe resume` goes on")
     for entry in facts["rejected"][MAX_REJECTED:] if options.rejected else ():
         complain(f"rejected: {entry['path']}: {entry['reason']}")
     for line in damage:
@@ -55,27 +51,81 @@ def run(options: argparse.Namespace) -> int:
     return int(bool(damage))
 
 
+def _say(facts: dict[str, Any]) -> None:
+    """Write the status for people: the state and what stands still first."""
+    from cryoframe.cli.run import write
+
+    say(f"{facts['state']}: {facts['because']}")
+    for alarm in facts["alarms"]:
+        say(f"ALARM since {_minute(alarm['since'])}: {alarm['kind']} {alarm['subject']}: {alarm['message']}")
+    if facts["paused"]:
+        say(f"{facts['paused']}; `cryoframe resume` goes on")
+    for one in facts["stands_still"]:
+        way = f"; `cryoframe resume --stage {one['subject']}` tries it now" if one["kind"] == "stage" else ""
+        say(f"stands still since {_minute(one['since'])}: {one['kind']} {one['subject']}: {one['reason']}{way}")
+    write(facts)
+    for root, up_to_utc in facts["complete_up_to"].items():
+        say(f"{root}: every file that was there at {_minute(up_to_utc)} is accounted for")
+    free_GB, whole_GB = facts["disk_GB"]
+    own_MB, all_MB = facts["memory_MB"]
+    used = f"; memory of the process {own_MB:.0f} MB, of all it started {all_MB:.0f} MB" if own_MB else ""
+    say(f"disk of the run: {free_GB:.0f} of {whole_GB:.0f} GB free{used}")
+    if facts["given_up"]:
+        say("`cryoframe retry --all` (or --stage, --item) queues what was given up again")
+
+
+def _minute(time_utc: str) -> str:
+    return f"{time_utc[:10]} {time_utc[11:16]} UTC" if time_utc else "a time that is not known"
+
+
 def _facts(folder: Path, *, verify: bool) -> tuple[dict[str, Any], list[str]]:
     from cryoframe.execution.attempts import kept_tracebacks
+    from cryoframe.records.state import State
+    from cryoframe.records.store import Store
+    from cryoframe.view.condition import Watcher
 
-    with looking_into(folder) as (state, store):
-        damage = [f"{problem.path}: {problem.what}" for problem in store.verify()] if verify else []
-        holder, given_up = in_charge(folder), state.tasks(status="given_up")
+    with opened(folder, examine=verify) as database:
+        state = State(database)
+        damage = [f"{problem.path}: {problem.what}" for problem in Store(folder).verify()] if verify else []
+        tasks, given_up = state.task_counts(), state.tasks(status="given_up")
+        n_left = sum(counts.get(name, 0) for counts in tasks.values() for name in ("queued", "running", "failed"))
+        now = Watcher(folder).look(database, n_left=n_left)
         facts: dict[str, Any] = {
-            "name": name_of(folder),
+            "name": name_of(folder, database),
             "folder": str(folder),
-            "in_charge": holder,
+            "state": now.word,
+            "because": _because(now),
+            "in_charge": now.holder,
+            "since": now.began_utc,
+            "last_event": now.last_utc,
             "files": state.file_counts(),
-            "tasks": state.task_counts() if holder else _ended(state.task_counts()),
+            "tasks": tasks if now.holder else _ended(tasks),
             "given_up": [(task.stage_id, task.item_id, task.message) for task in given_up],
             "tracebacks": kept_tracebacks(folder, given_up),
-            "remarks": remarks(folder),
-            "paused": state.held(),
-            "alarms": [vars(alarm) for alarm in state.alarms()],
-            "complete_up_to": {mark.root: mark.up_to_utc for mark in state.watermarks()},
+            "remarks": remarks(database),
+            "paused": now.held,
+            "stands_still": [vars(sign) for sign in now.stands],
+            "alarms": [vars(alarm) for alarm in now.alarms],
+            "complete_up_to": {mark.root: mark.up_to_utc for mark in now.watermarks},
             "rejected": [{"path": row.path, "reason": row.reason} for row in state.files("rejected")],
+            "disk_GB": now.disk_GB,
+            "memory_MB": now.memory_MB,
         }
     return facts | ({"damage": damage} if verify else {}), damage
+
+
+def _because(now: Condition) -> str:
+    """Return who is at work since when, or that nobody is, since when and why."""
+    if now.holder:
+        return f"in the charge of {now.holder}"
+    if now.end == "lost":
+        was = f" ({now.last_holder})" if now.last_holder else ""
+        return (
+            f"whoever was{was} is gone without a word, killed or with its machine; the last thing noted was at"
+            f" {_minute(now.last_utc)}. `cryoframe run` or `cryoframe watch` goes on from here"
+        )
+    said = now.cancelled or f"in good order at {_minute(now.last_utc)}"
+    return f"{said}; nobody is at work. `cryoframe run` or `cryoframe watch` goes on from here"
 
 
 def _write_table(folder: Path, path: Path) -> None:
@@ -87,7 +137,7 @@ def _write_table(folder: Path, path: Path) -> None:
         If the name says nothing of the format, or the file cannot be written there.
     """
     from cryoframe.errors import ConfigError
-    from cryoframe.execution import exposures
+    from cryoframe.execution import exposure_table
     from cryoframe.records import folders
 
     if path.suffix not in (".arrow", ".csv", ".html"):
@@ -95,11 +145,11 @@ def _write_table(folder: Path, path: Path) -> None:
             f"--table: '{path.name}' names no format", expected="a name that ends in .arrow, .csv or .html"
         )
     folders.made(path.absolute().parent, "--table", remedy="Give another file.")
-    with looking_into(folder) as (state, _):
-        if path.suffix == ".arrow":
-            exposures.write(state, path)
-            return
-        table = exposures.exposures(state)
+    with opened(folder) as database:
+        table, name = exposure_table.whole(database), name_of(folder, database)
+    if path.suffix == ".arrow":
+        table.write(path)
+        return
     if path.suffix == ".csv":
         from pyarrow import csv
 
@@ -107,7 +157,7 @@ def _write_table(folder: Path, path: Path) -> None:
         return
     from cryoframe.view.exposures import page
 
-    path.write_text(page(name_of(folder), table, address=_seen_from(path, folder)), encoding="utf-8")
+    path.write_text(page(name, table, address=_seen_from(path, folder)), encoding="utf-8")
 
 
 def _seen_from(path: Path, folder: Path) -> Callable[[str], str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from cryoframe.records.database import Database
 from cryoframe.records.events import Event
 from cryoframe.records.journal import Journal
-from cryoframe.records.signs import last_of_each
+from cryoframe.records.signs import last_but, last_of_each
 from cryoframe.records.state import Standing, State, Watermark
 
 LOCK = "lock"
@@ -28,6 +28,8 @@ ALARM, PAUSED, WORKING, IDLE, ENDED, NOBODY = "alarm", "paused", "at work", "wai
 _SIGNS = (
     "RunPaused", "RunResumed", "StageHeld", "StageReleased", "RootLost", "RootFound", "RunCancelled",
 )  # fmt: skip
+#: What somebody may note while nobody is at work.
+_BY_OTHERS = ("RunHeld", "RunReleased", "StageRetried", "BackupMade")
 _OVER = {"RunResumed": "RunPaused", "StageReleased": "StageHeld", "RootFound": "RootLost"}
 _SINCE = re.compile(r"since (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})")
 _PROCESS = re.compile(r"process (\d+) on (\S+)")
@@ -50,6 +52,8 @@ class Condition:
 
     Parameters
     ----------
+    folder
+        Of the run.
     holder
         The process in charge, or empty.
     last_holder
@@ -66,6 +70,7 @@ class Condition:
         How much work is queued or in progress.
     """
 
+    folder: str = ""
     holder: str = ""
     last_holder: str = ""
     last_utc: str = ""
@@ -85,6 +90,12 @@ class Condition:
     def began_utc(self) -> str:
         """When the process in charge, or the last one, took charge."""
         return began_utc(self.holder or self.last_holder)
+
+    @property
+    def held_by(self) -> tuple[str, str]:
+        """Who paused it, and when; both empty where nobody did."""
+        who, _, since = self.held.removeprefix("paused by ").rpartition(" at ")
+        return who, since
 
     @property
     def word(self) -> str:
@@ -130,10 +141,11 @@ class Watcher:
         last = journal.last()
         stands = self._stands(database, said[1])
         return Condition(
+            folder=os.fspath(self._folder.absolute()),
             holder=holder,
             last_holder=said[1],
             last_utc=last.time_utc if last else "",
-            end="" if holder else self._end(end, last),
+            end="" if holder else self._end(end, database),
             cancelled=self._cancelled(said[1]),
             held=state.held(),
             stands=stands if holder else (),
@@ -145,9 +157,10 @@ class Watcher:
             disk_GB=_disk_GB(self._folder),
         )
 
-    def _end(self, end: str, last: Event | None) -> str:
+    def _end(self, end: str, database: Database) -> str:
         if self._cancelled_by is not None and end != "lost":
             return "cancelled"
+        last = last_but(database, _BY_OTHERS)
         return end or ("ended" if last is None or type(last).__name__ == "RunFinished" else "lost")
 
     @property

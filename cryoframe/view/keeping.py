@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cryoframe.errors import CryoframeError
 from cryoframe.records import events
@@ -42,9 +42,17 @@ AGAIN, LAST = "again", "last"
 _NO_NEWS = (events.StageProgress, events.ListenerFailed)
 
 
+class Written(NamedTuple):
+    """What came of a writing: what went wrong, the CPU time it took, and after how long what was put off is due [s]."""
+
+    error: str
+    cpu_s: float = 0.0
+    due_s: float = BEAT_S
+
+
 class _Writer(Protocol):
-    def write(self, word: str) -> tuple[str, float]:
-        """Write table and page; returns what went wrong, and the CPU time it took [s]."""
+    def write(self, word: str) -> Written:
+        """Write table and page."""
 
 
 @contextmanager
@@ -95,15 +103,18 @@ class _Keeper:
         self._thread.join()
 
     def _work(self) -> None:
+        due_s = BEAT_S
         while True:
-            self._changed.wait(BEAT_S)
+            self._changed.wait(due_s)
             last = self._ended.is_set()
             self._changed.clear()
-            error, cpu_s = self._writer.write(LAST if last else AGAIN)
-            self._complain(error)
+            written = self._writer.write(LAST if last else AGAIN)
+            self._complain(written.error)
             if last:
                 return
-            self._ended.wait(max(self._gap_s, cpu_s / SHARE))
+            rest_s = min(max(self._gap_s, written.cpu_s / SHARE), BEAT_S)
+            due_s = max(0.0, min(written.due_s, BEAT_S) - rest_s)
+            self._ended.wait(rest_s)
 
     def _complain(self, error: str) -> None:
         told, self._complaint = self._complaint, error
@@ -122,7 +133,7 @@ class _Here:
         self._run_id, self._folder = run_id, folder
         self._upkeep: Upkeep | None = None
 
-    def write(self, word: str) -> tuple[str, float]:
+    def write(self, word: str) -> Written:
         """Write; the CPU time is that of the calling thread."""
         start_s = time.thread_time()
         if self._upkeep is None:
@@ -130,7 +141,7 @@ class _Here:
 
             self._upkeep = Upkeep(self._run_id, self._folder)
         error = self._upkeep.write(ended=word == LAST)
-        return error, time.thread_time() - start_s
+        return Written(error, time.thread_time() - start_s, self._upkeep.due_s)
 
 
 class Apart:
@@ -149,29 +160,26 @@ class Apart:
         self._process: subprocess.Popen[str] | None = None
         self._n_writings = 0
 
-    def write(self, word: str) -> tuple[str, float]:
+    def write(self, word: str) -> Written:
         """Ask for a writing; one that is lost in it is asked of another process, once."""
-        error, cpu_s = self._asked(word)
-        if error and self._process is None:
-            error, cpu_s = self._asked(word)
+        written = self._asked(word)
+        if written.error and self._process is None:
+            written = self._asked(word)
         if word == LAST:
             self._end()
-        return error, cpu_s
+        return written
 
-    def _asked(self, word: str) -> tuple[str, float]:
+    def _asked(self, word: str) -> Written:
         """Return what it answers; a process that does not is gone afterwards."""
-        if self._n_writings >= MOST_WRITINGS:
-            self._end()
-        if self._process is not None and self._process.poll() is not None:
+        if self._n_writings >= MOST_WRITINGS or (self._process is not None and self._process.poll() is not None):
             self._end()
         try:
-            process = self._process or self._begun()
-            error, cpu_s = self._said(process, word)
-            self._n_writings += 1
-        except (OSError, ValueError, KeyError) as fault:
+            written = self._said(self._process or self._begun(), word)
+        except (OSError, ValueError, TypeError) as fault:
             self._end()
-            return f"the process that writes it was lost ({type(fault).__name__}: {fault})", 0.0
-        return error, cpu_s
+            return Written(f"the process that writes it was lost ({type(fault).__name__}: {fault})")
+        self._n_writings += 1
+        return written
 
     def _begun(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-m", "cryoframe.view.upkeep", self._run_id, str(self._folder)]
@@ -183,7 +191,7 @@ class Apart:
         return self._process
 
     @staticmethod
-    def _said(process: subprocess.Popen[str], word: str) -> tuple[str, float]:
+    def _said(process: subprocess.Popen[str], word: str) -> Written:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(word + "\n")
@@ -193,8 +201,7 @@ class Apart:
         line = process.stdout.readline()
         if not line:
             raise BrokenPipeError("it ended")
-        said = json.loads(line)
-        return str(said["error"]), float(said["cpu_s"])
+        return Written(**json.loads(line))
 
     def _end(self) -> None:
         """End the process: one that answers ends by itself once it was told so, any other has no say."""

@@ -7,6 +7,7 @@ any more, whoever had the session in hand is gone without a word: the page says 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -47,6 +48,13 @@ class Upkeep:
         self._watcher = condition.Watcher(folder)
         self._pictures = Pictures(folder)
         self._next_table_s = 0.0
+        for left in (path for name in (TABLE, PAGE) for path in folder.glob(f".{name}.*.part")):
+            left.unlink(missing_ok=True)  # of one that was killed in the middle
+
+    @property
+    def due_s(self) -> float:
+        """After how long the table is to be written, if it was put off."""
+        return max(0.0, self._next_table_s - time.monotonic()) if self._kept.is_due else math.inf
 
     def write(self, *, ended: bool = False, lost: bool = False) -> str:
         """Write what is due; return what went wrong: a full disk passes, the work goes on, and they are made again.
@@ -76,7 +84,7 @@ class Upkeep:
         n_left = going.n_waiting + sum(task.status in ("queued", "running", "failed") for task in of_set)
         now = self._watcher.look(database, n_left=n_left, end=end)
         shown = wall.Shown(self._run_id, now, going, self._kept.latest(wall.MOST_ROWS), self._pictures.of(of_set))
-        text = wall.page(shown, reload_s=0 if end else RELOAD_S)
+        text = wall.page(shown, reload_s=RELOAD_S)  # after the end as well: somebody may begin again
         part = self._folder / f".{PAGE}.{os.getpid()}.part"
         try:
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -91,12 +99,12 @@ class Upkeep:
 def serve(run_id: str, folder: str) -> int:
     """Write whenever a line comes, until the last one; 1 when there was no last one."""
     upkeep = Upkeep(run_id, Path(folder))
-    before_s = 0.0  # beginning is work too
+    before_s = time.process_time()
     for word in sys.stdin:
         ended = word.strip() == LAST
         error = upkeep.write(ended=ended)
         now_s = time.process_time()
-        sys.stdout.write(json.dumps({"error": error, "cpu_s": now_s - before_s}) + "\n")
+        sys.stdout.write(json.dumps({"error": error, "cpu_s": now_s - before_s, "due_s": upkeep.due_s}) + "\n")
         sys.stdout.flush()
         before_s = now_s
         if ended:

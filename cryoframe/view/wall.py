@@ -26,7 +26,7 @@ from cryoframe.view.wall_style import SCRIPT, STYLE
 
 #: Rows of the table that the page has; all are in the Arrow table.
 MOST_ROWS = 300
-N_PICTURES = 6
+N_PICTURES = 4
 #: A page that is older has nobody who writes it [s].
 MOST_AGE_S = 240
 #: The kinds of alarms, as people say it.
@@ -67,21 +67,21 @@ def page(shown: Shown, *, reload_s: int = 0) -> str:
         The page loads itself anew after so long; 0 = never.
     """
     now, going = shown.now, shown.going
-    body = [head(shown.name, now, going, live=bool(reload_s)), "<main>", _standing(now), _tiles(going)]
+    body = [head(shown.name, now, going), "<main>", _standing(now), _tiles(going)]
     body += [_newest(shown.rows), *map(_classes, shown.classes)]
-    body += ['<div class="facts">', _aside(going), _facts(now), "</div>", _table(shown.rows, going), "</main>"]
+    body += ['<div class="facts">', _aside(going, now), _facts(now), "</div>", _table(shown.rows, going), "</main>"]
     body.append(f"<script>{SCRIPT}{exposures.SCRIPT}</script>")
     return whole_page(shown.name, "".join(body), style=exposures.STYLE + STYLE, reload_s=reload_s)
 
 
-def head(name: str, now: Condition, going: Pace, *, live: bool) -> str:
+def head(name: str, now: Condition, going: Pace) -> str:
     """Return the state in one word, large, and why it is so."""
     style, sign = _SIGNS[now.word]
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    most = MOST_AGE_S if live else 0
+    most = MOST_AGE_S if now.holder else 0  # else nobody is expected to write it again
     word = f'<div class="word"><span class="sign">{sign}</span><span class="words">{escape(now.word)}</span></div>'
     said = f'<span class="said">{escape(reason(now, going))}</span>'
-    as_of = f'<span class="as-of">page of {made[:10]} {made[11:16]} UTC, {_ago(made)}</span>'
+    as_of = f'<span class="as-of">as of {_utc(made)}, {_ago(made)}</span>'
     why = f'<div class="why"><h1>{escape(name)}</h1>{said} {as_of}</div>'
     return f'<header class="{style}" data-made="{made}" data-most="{most}">{word}{why}</header>'
 
@@ -93,47 +93,56 @@ def reason(now: Condition, going: Pace) -> str:
     if now.word == conditions.ENDED:
         return f"{now.cancelled}." if now.cancelled else f"The work ended in good order at {_utc(now.last_utc)}."
     if now.word == conditions.ALARM:
-        n_more = len(now.alarms) + len(now.stands) - 1
-        first = ALARMS.get(now.alarms[0].kind, now.alarms[0].kind) if now.alarms else _STANDS[now.stands[0].kind]
-        return f"{first}{f', and {n_more} more' if n_more else ''}: see below."
+        titles = list(dict.fromkeys(line.title for line in _lines(now)))
+        return f"{', '.join(titles)}."
     if now.word == conditions.PAUSED:
-        return now.held or now.stands[0].reason
+        return f"By {now.held_by[0]} at {_utc(now.held_by[1])}." if now.held else f"{now.stands[0].reason}."
     if now.word == conditions.IDLE:
         return "All that has landed is done; the next file is waited for."
     return f"{going.n_waiting} micrographs in work." if going.n_waiting else "At work on the whole set."
 
 
-def _standing(now: Condition) -> str:
-    """List everything that stands still or warns, alarms first."""
+@dataclass(frozen=True)
+class _Line:
+    """Something that stands still or warns; `style` is ``alarm`` or ``pause``."""
+
+    style: str
+    title: str
+    subject: str
+    words: str
+    since: str = ""
+
+
+def _lines(now: Condition) -> list[_Line]:
+    """Return everything that stands still or warns, alarms first; what an alarm says is not said again."""
     lines = [
-        (
-            "alarm",
-            ALARMS.get(alarm.kind, alarm.kind),
-            " ".join(filter(None, [alarm.subject, alarm.message])),
-            alarm.since,
-        )
+        _Line("alarm", ALARMS.get(alarm.kind, alarm.kind), alarm.subject, alarm.message, alarm.since)
         for alarm in now.alarms
     ]
-    if now.held:
-        lines.append(("pause", "Paused", f"{now.held}; `cryoframe resume` goes on", ""))
     known = {(alarm.kind, alarm.subject) for alarm in now.alarms}
     for sign in now.stands:
-        if (sign.kind, sign.subject) in known or (sign.kind == "disk" and ("disk", "") in known):
-            continue
-        way = f"; `cryoframe resume --stage {sign.subject}` tries it now" if sign.kind == "stage" else ""
-        words = " ".join(filter(None, [sign.subject, sign.reason])) + way
-        lines.append(("pause" if sign.kind == "disk" else "alarm", _STANDS[sign.kind], words, sign.since))
+        if (sign.kind, sign.subject) not in known:
+            way = f"; {_command('resume', now, stage=sign.subject)} tries it now" if sign.kind == "stage" else ""
+            style = "pause" if sign.kind == "disk" else "alarm"
+            lines.append(_Line(style, _STANDS[sign.kind], sign.subject, sign.reason + way, sign.since))
+    if now.held:
+        who, since = now.held_by
+        lines.append(_Line("pause", "Paused", "", f"by {who}; {_command('resume', now)} goes on", since))
     if now.cancelled:
-        lines.append(("pause", "Cancelled", now.cancelled, ""))
-    if not lines:
-        return ""
+        lines.append(_Line("pause", "Cancelled", "", now.cancelled))
+    return lines
+
+
+def _standing(now: Condition) -> str:
     items = "".join(
-        f'<li class="{style}"><b>{escape(title)}</b>{_with_code(words)}'
-        + (f' <span class="since">since {_utc(since)}, {_ago(since)}</span>' if since else "")
+        f'<li class="{line.style}"><b>{escape(line.title)}</b>'
+        + (f"<code>{escape(line.subject)}</code> " if line.subject else "")
+        + _with_code(line.words)
+        + (f' <span class="since">since {_utc(line.since)}, {_ago(line.since)}</span>' if line.since else "")
         + "</li>"
-        for style, title, words, since in lines
+        for line in _lines(now)
     )
-    return f'<ul class="stands">{items}</ul>'
+    return f'<ul class="stands">{items}</ul>' if items else ""
 
 
 def _tiles(going: Pace) -> str:
@@ -155,21 +164,22 @@ def _tiles(going: Pace) -> str:
 
 def _newest(rows: Sequence[Row]) -> str:
     """Show the newest micrographs with picks, and the newest fits."""
-    micrographs = _strip(rows, ("picks_png", "sum_png"), "Newest micrographs", _said_of_picks)
-    return micrographs + _strip(rows, ("ctf_png",), "Newest CTF fits", _said_of_fit)
+    micrographs = _strip(rows, "picks_png", "Newest picks", _said_of_picks)
+    micrographs = micrographs or _strip(rows, "sum_png", "Newest micrographs", _said_of_picks)
+    fits = _strip(rows, "ctf_png", "Newest CTF fits", _said_of_fit)
+    return f'<div class="newest">{micrographs}{fits}</div>'
 
 
-def _strip(rows: Sequence[Row], names: Sequence[str], title: str, said: Callable[[Row], str]) -> str:
-    """Show the first of the named pictures that a row has, of the first rows that have one."""
-    found = ((row, next((row[name] for name in names if row.get(name)), None)) for row in rows)
-    shown = list(islice(((row, str(path)) for row, path in found if path), N_PICTURES))
+def _strip(rows: Sequence[Row], name: str, title: str, said: Callable[[Row], str]) -> str:
+    """Show the named picture of the first rows that have it."""
+    shown = islice(((row, str(row[name])) for row in rows if row.get(name)), N_PICTURES)
     figures = "".join(_figure(row, path, said(row)) for row, path in shown)
-    return f'<h2>{title}</h2><div class="strip">{figures}</div>' if figures else ""
+    return f'<div><h2>{title}</h2><div class="strip">{figures}</div></div>' if figures else ""
 
 
 def _figure(row: Row, path: str, said: str) -> str:
     address, name = quote(path), str(row["micrograph_id"]).rpartition("/")[2]
-    caption = f"{escape(said)}<small>{escape(name)}</small>"
+    caption = f'{escape(said)}<small title="{escape(name)}">{escape(name)}</small>'
     image = f'<a href="{address}"><img alt="{escape(name)}" src="{address}"/></a>'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
@@ -177,15 +187,15 @@ def _figure(row: Row, path: str, said: str) -> str:
 def _said_of_picks(row: Row) -> str:
     said = [f"{row['n_picks']} picks"] if row.get("n_picks") is not None else []
     motion_A = row.get("motion_total_A")
-    return ", ".join(said + ([f"{float(motion_A):.0f} Å motion"] if motion_A is not None else []))
+    return ", ".join(said + ([f"{float(motion_A):.0f}\u00a0Å motion"] if motion_A is not None else []))
 
 
 def _said_of_fit(row: Row) -> str:
     said = []
     if (defocus_A := row.get("defocus_u_A")) is not None:
-        said.append(f"{float(defocus_A) / 1e4:.2f} µm")
+        said.append(f"{float(defocus_A) / 1e4:.2f}\u00a0µm")
     if (finest_A := row.get("fit_resolution_A")) is not None:
-        said.append(f"rings to {float(finest_A):.1f} Å")
+        said.append(f"to {float(finest_A):.1f}\u00a0Å")
     return ", ".join(said + (["not accepted"] if row.get("ctf_accepted") is False else []))
 
 
@@ -197,15 +207,16 @@ def _classes(drawn: ClassPicture) -> str:
     return f'<h2>Class averages, {escape(drawn.stage_id)}</h2><div class="classes">{figures}</div>' if figures else ""
 
 
-def _aside(going: Pace) -> str:
+def _aside(going: Pace, now: Condition) -> str:
     """List what was set aside and refused, why, and what takes it up again."""
     if not going.aside:
         return "<div><h2>Set aside</h2><p>Nothing.</p></div>"
     rows = "".join(
-        f"<tr><td>{escape(str(row['micrograph_id']))}</td><td>{escape(str(row.get('reason') or ''))}</td>"
+        f'<tr><td title="{escape(str(row["path"]))}">{escape(str(row["path"]).rpartition("/")[2])}</td>'
+        f"<td>{escape(str(row.get('reason') or ''))}</td>"
         f"<td>{_with_code(way)}</td></tr>"
         for row in going.aside
-        for way in [_way_back(row)]
+        for way in [_way_back(row, now)]
     )
     n_all = going.n_set_aside + going.n_refused
     more = f" (the latest {len(going.aside)} of {n_all})" if n_all > len(going.aside) else ""
@@ -213,10 +224,16 @@ def _aside(going: Pace) -> str:
     return f'<div><h2>Set aside{more}</h2><table class="aside">{head}<tbody>{rows}</tbody></table></div>'
 
 
-def _way_back(row: Row) -> str:
+def _way_back(row: Row, now: Condition) -> str:
     if row["status"] == "refused":
         return "taken again once the file changes"
-    return f"`cryoframe retry --item {shlex.quote(str(row['micrograph_id']))}`"
+    return _command("retry", now, item=str(row["micrograph_id"]))
+
+
+def _command(verb: str, now: Condition, **flags: str) -> str:
+    """Return what to type, from whatever folder."""
+    said = "".join(f" --{name} {shlex.quote(value)}" for name, value in flags.items())
+    return f"`cryoframe {verb} {shlex.quote(now.folder)}{said}`"
 
 
 def _facts(now: Condition) -> str:

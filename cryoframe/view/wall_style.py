@@ -17,7 +17,7 @@ header .word{font-size:clamp(2.6rem,8.4vw,13vh);font-weight:800;line-height:1;le
 text-transform:uppercase;white-space:nowrap}
 header .sign{display:inline-block;width:1em;text-align:center;margin-right:.12em}
 header .why{flex:1 1 24rem;font-size:clamp(1rem,1.75vw,2.2rem);line-height:1.25;overflow-wrap:anywhere}
-header h1{font-size:1.1em;margin:0}header .as-of{opacity:.85;font-size:.72em}
+header h1{font-size:1.1em;margin:0}header .as-of{opacity:.85;font-size:.68em;display:block}
 header.working{background:#0b6b3a}header.waiting{background:#1f5f8b}header.paused{background:#b45f00}
 header.alarm,header.nobody,header.stale{background:#b3261e}header.ended{background:#3d4653}
 header.alarm .sign{animation:blink 1.6s steps(2) infinite}@keyframes blink{50%{opacity:.15}}
@@ -32,11 +32,13 @@ font-size:clamp(1rem,1.35vw,1.7rem);line-height:1.3;overflow-wrap:anywhere}
 .tiles .big{display:block;font-size:clamp(1.7rem,3.5vw,4.6rem);font-weight:700;line-height:1.05;
 font-variant-numeric:tabular-nums;white-space:nowrap}.tiles .what{color:var(--soft);font-size:clamp(.85rem,1vw,1.2rem)}
 .tiles .bad .big{color:var(--bad)}
-.strip{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,13.5rem),1fr));gap:.8vw}
+.newest{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,34rem),1fr));gap:0 1.6vw}
+.strip{display:grid;grid-template-columns:repeat(4,1fr);gap:.5vw}
 .strip figure{margin:0;background:var(--card);border-radius:8px;overflow:hidden;display:block;min-width:0}
-.strip img{width:100%;aspect-ratio:1;object-fit:cover;display:block}.strip .tall img{object-fit:contain;background:#fff}
-.strip figcaption{padding:.4em .6em .5em;color:var(--ink);font-size:.85rem;line-height:1.3;overflow-wrap:anywhere}
-.strip figcaption small{color:var(--soft);display:block;font-size:.94em}
+.strip img{width:100%;aspect-ratio:1;object-fit:cover;display:block}
+.strip figcaption{padding:.35em .5em .45em;color:var(--ink);font-size:clamp(.85rem,.95vw,1.2rem);line-height:1.3}
+.strip small{color:var(--soft);display:block;font-size:.8em;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;
+direction:rtl}
 .classes{display:flex;flex-wrap:wrap;gap:.4vw}.classes img{width:clamp(3.6rem,6vw,8rem);display:block;height:auto}
 .classes figure{margin:0;background:var(--card);border-radius:6px;overflow:hidden;text-align:center}
 .classes figcaption{font-size:.8rem;padding:.15em;color:var(--soft)}
@@ -45,10 +47,12 @@ font-variant-numeric:tabular-nums;white-space:nowrap}.tiles .what{color:var(--so
 .facts table{display:table;width:100%}.facts th{font-weight:400;color:var(--soft);white-space:nowrap;
 vertical-align:top;padding-left:0}.facts td{overflow-wrap:anywhere}
 .aside td{vertical-align:top;overflow-wrap:anywhere}.aside td:first-child{min-width:11em}
-.aside tbody tr:last-child td{border-bottom:0}
+.aside tbody tr:last-child td{border-bottom:0}.aside th,.aside td{padding-left:0}
 table.exposures th{background:var(--card)}table.exposures{background:var(--card)}
-@media(max-width:640px){.aside thead{display:none}.aside tr{display:block;padding:.5em 0;
-border-bottom:1px solid var(--line)}.aside td{display:block;border:0;padding:.1em 0}}
+@media(max-width:640px){.strip{grid-template-columns:repeat(2,1fr);gap:2vw}
+.tiles{grid-template-columns:repeat(2,1fr);gap:2vw}.tiles div{padding:.5em .7em}
+.aside thead{display:none}.aside tr{display:block;
+padding:.5em 0;border-bottom:1px solid var(--line)}.aside td{display:block;border:0;padding:.1em 0}}
 """
 #: How long ago something was is of the moment of reading; a page that nobody writes any more says so by itself.
 SCRIPT = """
