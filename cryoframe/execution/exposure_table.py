@@ -21,11 +21,14 @@ from cryoframe.records import folders
 from cryoframe.records.database import Database
 from cryoframe.records.journal import Journal
 from cryoframe.records.lookups import Some, Spoken, ids_by_pages, refused_by_pages, spoken_since
+from cryoframe.records.state import State
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ESCAPE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+#: The first version of the journal that can be asked about a few items; an older one is looked into as a whole.
+BY_KEY = 4
 UP_TO, MADE_BY = b"cryoframe.up_to", b"cryoframe.made_by"
 
 
@@ -33,6 +36,8 @@ def whole(database: Database) -> ExposureTable:
     """Return the table of a run as ``exposures.exposures`` does, made by parts: memory for a part's rows is enough."""
     from pyarrow import concat_tables
 
+    if int(str(database.read("PRAGMA user_version")[0][0])) < BY_KEY:
+        return exposures(State(database))
     parts = [ExposureTable.from_rows([]).arrow]
     parts += [exposures(Some(database, items, ())).arrow for items in ids_by_pages(database)]
     parts += [exposures(Some(database, (), places)).arrow for places in refused_by_pages(database)]

@@ -34,6 +34,8 @@ _OVER = {"RunResumed": "RunPaused", "StageReleased": "StageHeld", "RootFound": "
 _SINCE = re.compile(r"since (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})")
 _PROCESS = re.compile(r"process (\d+) on (\S+)")
 KB = 1024
+#: The first version of the journal whose watermarks say up to when.
+MARKED = 3
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Watcher:
             held=state.held(),
             stands=stands if holder else (),
             alarms=state.alarms(),
-            watermarks=state.watermarks(),
+            watermarks=state.watermarks() if _version(database) >= MARKED else (),
             n_left=n_left,
             memory_MB=memory_MB(holder),
             machine_MB=_machine_MB(),
@@ -189,6 +191,10 @@ class Watcher:
             for (name, subject), event in sorted(self._signs.items())
             if name in kinds and not _is_before(event, holder)
         )
+
+
+def _version(database: Database) -> int:
+    return int(str(database.read("PRAGMA user_version")[0][0]))
 
 
 def _subject(event: Event) -> str:

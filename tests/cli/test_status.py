@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from cryoframe.records.database import Database
 from cryoframe.records.journal import Journal
 from cryoframe.watch.daemon import RootFound, RootLost
 
+SAMPLES = sorted((Path(__file__).parents[1] / "recorded" / "journals").glob("v*.sqlite.gz"))
 Status = Callable[..., dict[str, Any]]
 
 
@@ -184,3 +186,18 @@ def test_a_folder_that_may_not_be_read__is_said_in_words(tmp_path: Path, capsys:
     (tmp_path / "run" / "state.sqlite").mkdir()  # as little a database as one that may not be read
     assert main(["status", str(tmp_path / "run")]) == 2
     assert "is not a run folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name.partition(".")[0])
+def test_a_run_of_an_older_version__is_looked_into_as_it_is(
+    tmp_path: Path, sample: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "state.sqlite"
+    path.write_bytes(gzip.decompress(sample.read_bytes()))
+    before = path.read_bytes()
+    assert main(["status", str(tmp_path), "--json", "--table", str(tmp_path / "t.csv")]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["state"] == "nobody at work"
+    assert said["tasks"] == {"ctf": {"done": 2, "interrupted": 1}}
+    assert len((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()) == 5
+    assert path.read_bytes() == before
