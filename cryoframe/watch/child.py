@@ -13,7 +13,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -110,6 +110,11 @@ class Child:
             elif time.monotonic() >= end_s:
                 return None
 
+    @property
+    def pipe(self) -> IO[bytes] | None:
+        """What the helper speaks through, if there is one."""
+        return self._process.stdout if self._process is not None else None
+
     def close(self) -> None:
         """End the helper; one that hangs in the system is left to the system."""
         process, self._process = self._process, None
@@ -145,6 +150,13 @@ class Child:
         assert process.stdout is not None  # it is a pipe
         ready, _, _ = select.select([process.stdout], [], [], timeout_s)
         return os.read(process.stdout.fileno(), 1 << 20) if ready else None
+
+
+def wait_for_any(children: Sequence[Child], timeout_s: float) -> None:
+    """Return when one of the helpers has something to say, or has ended, or after `timeout_s`."""
+    pipes = [pipe for pipe in (child.pipe for child in children) if pipe is not None]
+    if len(pipes) == len(children):  # else of one that could not be started there is something to be heard
+        select.select(pipes, [], [], timeout_s)
 
 
 def serve_slowly(

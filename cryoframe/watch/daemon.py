@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryoframe.errors import ConfigError, EnvironmentFault, PluginError
@@ -26,15 +25,15 @@ from cryoframe.watch.entrance import Entrance
 from cryoframe.watch.guard import MB, DiskGuard
 from cryoframe.watch.prober import Prober
 from cryoframe.watch.recheck import Recheck
+from cryoframe.watch.rescans import MIN_GAP_S, Rescans, Round, linger
 from cryoframe.watch.roots import Root, Said
 from cryoframe.watch.wakeup import Wakeup
 
 #: Files are admitted for so long at a time before the runner has its turn.
 ADMIT_S = 0.3
-STEP_S, MIN_GAP_S = 0.2, 0.1
-#: A rescan that takes long is not begun again before so many times what it took; a hint brings it forward, but to no
-#: less than so many times what going through all files took of a processor (what is new costs once, however often).
-SCANS_APART, HINTS_APART = 3.0, 15.0
+STEP_S = 0.2
+#: While a scanner is to answer, others are waited for no longer than this.
+GLANCE_S = 0.05
 #: Files are looked at in groups, so many times in the time they have to stand still: so much later are they taken.
 LOOKS_A_SETTLING = 10.0
 #: Requests are looked for at least so often.
@@ -128,9 +127,9 @@ class Daemon:
         self._attention, self._watermarks = Attention(run), accounts.Watermarks(run.bus, run.state)
         self._wakeup = Wakeup([root.folder for root in self.roots], config.observer)
         self._lost: set[Path] = set()
-        self._generation, self._next_scan_s, self._next_look_s, self._gap_s = 0, 0.0, 0.0, MIN_GAP_S
+        self.rescans = Rescans(self.roots, self._publish, self._note_change)
+        self._generation, self._next_look_s = 0, 0.0
         self._last_change_s = time.monotonic()
-        self._last_scan_s = 0.0
         self._stopping, self._reload_asked = False, False
         run.renewed.append(self._renew)
         self.on_tick: Callable[[Tick], None] | None = None
@@ -205,57 +204,64 @@ class Daemon:
             self._reload_asked = False
             with suppress(ConfigError, PluginError):  # the journal says why it was refused
                 self._run.reload()
-        if now_s >= self._next_scan_s:
-            self._rescan()
-        if time.monotonic() >= self._look_due_s():
-            self._look()
+        self._scan(now_s)
+        self._look()
         if not self._guard.reason:
             self._admit_ready()
-        pressed = any(entrance.is_pressed for entrance in self._entrances) or self._look_due_s() <= time.monotonic()
-        busy = runner.step(0.0 if pressed else STEP_S)
+        pressed = any(entrance.is_pressed for entrance in self._entrances) or self.rescans.is_pressed
+        pressed = pressed or self._look_due_s() <= time.monotonic()
+        runner.away = [root.folder for root in self.roots if root.offline]
+        asked = [root for root in self.roots if root.is_asked and not root.is_silent]
+        busy = runner.step(0.0 if pressed else GLANCE_S if asked else STEP_S)
         resting = not pressed and (runner.resting or not busy)
         wait_s = min(MAX_WAIT_S, self._until_due_s()) if resting else 0.0
-        if self._wakeup.wait(wait_s):
-            self._next_scan_s = min(self._next_scan_s, self._last_scan_s + self._gap_s)
+        if asked:
+            linger(asked, min(wait_s, STEP_S))
+            wait_s = 0.0
+        if self._wakeup.wait(min(wait_s, STEP_S) if any(root.is_asked for root in self.roots) else wait_s):
+            self.rescans.hint()
         return busy
 
     # -- what landed ----------------------------------------------------------------------------------------------
-    def _rescan(self) -> None:
-        start_s, up_to_utc = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-        self._wakeup.tend()
-        self._guard.check()
-        fault: EnvironmentFault | None = None
-        for root in self.roots:
-            for changed, said in root.rescan_by_pages(start_s):
-                try:
-                    self._publish(said)
-                except EnvironmentFault as error:
-                    fault = error  # what was said is kept; the scanner tells of no file twice, so all is heard first
-                self._last_change_s = start_s if changed else self._last_change_s
-        if fault is not None:
-            raise fault
+    def _scan(self, now_s: float) -> None:
+        """Begin the rescans that are due, take in what others have found by now, and draw the sum of those that end."""
+        if now_s >= self.rescans.due_s:
+            self._wakeup.tend()
+            self._guard.check()
+            self.rescans.begin(now_s)
+        for one in self.rescans.go_on():
+            self._scanned(one)
+
+    def _scanned(self, one: Round) -> None:
+        """Take note that a root was looked through, whole, or is away."""
         cpu_s = time.thread_time()
         self._tell_outages()
-        self.check_arithmetic()
-        self._watermarks.note(self.roots, up_to_utc, start_s)
-        self._last_scan_s = time.monotonic()
-        if not self._generation:
-            self._last_change_s = self._last_scan_s  # starting up is not idling
-        used_s = time.thread_time() - cpu_s + sum(root.scan_cpu_s for root in self.roots)
-        self._gap_s = max(MIN_GAP_S, HINTS_APART * used_s)
-        self._next_scan_s = self._last_scan_s + max(self._config.poll_s, SCANS_APART * (self._last_scan_s - start_s))
+        accounts.check([one.root], self._run.state)
+        self._watermarks.note([one.root], one.up_to_utc, one.start_s)
+        now_s = time.monotonic()
+        if not one.n_over:
+            self._last_change_s = now_s  # starting up is not idling
+        one.over(now_s, self._config.poll_s, time.thread_time() - cpu_s + one.root.scan_cpu_s)
         self._generation += 1
         self._attention.look(self.roots, self._run.runner(live=True), self._guard)
         if self.on_tick is not None:
-            self.on_tick(self._tick(self._last_scan_s - start_s))
+            self.on_tick(self._tick(one.took_s))
+
+    def _note_change(self, at_s: float) -> None:
+        self._last_change_s = max(self._last_change_s, at_s)
 
     def _look(self) -> None:
         """Look at some of the files that are due; where more are, others have their turn before, and no more."""
         now_s = time.monotonic()
-        self._publish([one for root in self.roots for one in root.look(now_s)])
-        more = any(root.next_look_s <= now_s for root in self.roots)
-        gap_s = min(self._config.poll_s, max(MIN_GAP_S / 2, self._config.settle_s / LOOKS_A_SETTLING))
-        self._next_look_s = 0.0 if more else time.monotonic() + gap_s
+        if now_s >= self._look_due_s():
+            for one in self.rescans.rounds:
+                if one.due_s > now_s:  # else it is to be looked through first
+                    one.root.begin_look(now_s)
+            linger(self.roots, GLANCE_S)
+            more = any(root.next_look_s <= now_s for root in self.roots)
+            gap_s = min(self._config.poll_s, max(MIN_GAP_S / 2, self._config.settle_s / LOOKS_A_SETTLING))
+            self._next_look_s = 0.0 if more else time.monotonic() + gap_s
+        self._publish([one for root in self.roots for one in root.looked(0.0) or ()])
 
     def _look_due_s(self) -> float:
         return max(self._next_look_s, min(root.next_look_s for root in self.roots))
@@ -274,7 +280,7 @@ class Daemon:
 
     def check_arithmetic(self) -> None:
         """Check that every file has exactly one status, here, on the disk and in the journal alike."""
-        accounts.check(self.roots, self._run.state)
+        accounts.check([root for root in self.roots if not root.is_scanned], self._run.state)
 
     def _tick(self, scan_s: float) -> Tick:
         pending = [entry for root in self.roots for entry in root.pending() if entry.reason]
@@ -291,7 +297,7 @@ class Daemon:
 
     # -- waiting and ending -------------------------------------------------------------------------------------
     def _until_due_s(self) -> float:
-        due_s = min(self._next_scan_s, self._look_due_s(), *(recheck.due_s for recheck in self._rechecks))
+        due_s = min(self.rescans.due_s, self._look_due_s(), *(recheck.due_s for recheck in self._rechecks))
         reading = [one.is_reading for one in self._entrances] + [one.is_reading for one in self._rechecks]
         if any(reading):
             due_s = min(due_s, time.monotonic() + MIN_GAP_S)
@@ -303,9 +309,9 @@ class Daemon:
         lost = any(root.offline for root in self.roots)
         if waits or lost or time.monotonic() - self._last_change_s < until_idle_s:
             return False
-        if self._last_scan_s >= self._last_change_s + until_idle_s:
+        if self.rescans.looked_s >= self._last_change_s + until_idle_s:
             return True
-        self._next_scan_s = 0.0  # nobody has looked for that long: rescans may be far apart
+        self.rescans.now()  # nobody has looked for that long: rescans may be far apart
         return False
 
     def _finish(self, runner: Runner) -> None:

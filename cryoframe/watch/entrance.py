@@ -102,14 +102,14 @@ class Entrance:
         """Yield the files that are worth being read; all that are pending are gone through when there is no other."""
         if not self._queue:
             self._queue.extend(self._ready())
-        while self._queue and not self._root.offline:
+        while self._queue and not (self._root.offline or self._root.is_silent):
             entry = self._queue.popleft()
             if entry.is_pending and entry.is_ripe and entry.not_before_s <= time.monotonic():
                 yield entry
 
     def _ready(self) -> list[Entry]:
         """Return the files that have stood still for long enough and are not being read."""
-        if self._root.offline:
+        if self._root.offline or self._root.is_silent:
             return []
         now_s, busy = time.monotonic(), {entry.path for entry, _, _ in self._inside} | self._read
         return [entry for entry in self._root.ripe(busy) if entry.not_before_s <= now_s]

@@ -48,7 +48,8 @@ class Recheck:
     @property
     def due_s(self) -> float:
         """Return when there is something to be done; infinite if there is nothing to be read."""
-        return self._root.doubts.due_s if not (self._root.offline or self.is_reading) else float("inf")
+        away = self._root.offline or self._root.is_silent
+        return self._root.doubts.due_s if not (away or self.is_reading) else float("inf")
 
     def close(self) -> None:
         """End the reading process; what was being read is still in doubt."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.config import WatchConfig
@@ -36,10 +37,25 @@ from cryoframe.watch.scanner import Changes, Look, Scanner, Seen
 Said = tuple[type[FileEvent], dict[str, Value]]
 #: So many files are looked at before others have their turn.
 BATCH = 2000
+#: A scanner that has not answered for so long may hang, and with it whoever touches its root.
+SILENT_S = 2.0
 #: Looks at one file are no closer than this.
 LOOKS_APART_S = 0.05
 _STATUS = attrgetter("status")
 _GONE = (os.strerror(errno.ENOENT), os.strerror(errno.ENOTDIR))
+
+
+class Page(NamedTuple):
+    """Some of what a rescan found: whether anything changed, what is to be said, whether it was the last of it.
+
+    It came at `came_s`; looking through the tree took `scan_s`, told with the first page.
+    """
+
+    changed: bool
+    said: list[Said]
+    is_last: bool
+    came_s: float
+    scan_s: float = 0.0
 
 
 class Root:
@@ -81,35 +97,53 @@ class Root:
         self.scan_cpu_s = 0.0
         self.scanner = scanner or Scanner(folder)
         self._patterns = config.patterns or PATTERNS[kind]
+        #: What the scanner was asked last: scan or look; nothing if it has answered.
+        self._asked, self._asked_s, self._now_s, self._is_first = "", 0.0, 0.0, True
+        self._due: list[Entry] = []
         self._on_disk: set[str] = set()
         self._temporary: dict[int, int] = {}
         self._n_files = 0
 
     # -- the rescan ---------------------------------------------------------------------------------------------
-    def rescan(self, now_s: float) -> tuple[bool, list[Said]]:
-        """Look through the tree; returns whether anything changed, and what is to be said.
+    def begin_rescan(self, now_s: float) -> None:
+        """Have the tree looked through; :meth:`page` has what is found. Nothing else may be asked meanwhile."""
+        self._asked, self._asked_s, self._now_s, self._is_first = "scan", time.monotonic(), now_s, True
+        self.scanner.ask_scan()
 
-        An outage sets `offline` and says nothing of the files.
+    def page(self, timeout_s: float) -> Page | None:
+        """Return some of what the rescan found, None if that takes longer.
+
+        An outage sets `offline`, ends the rescan and says nothing of the files.
         """
-        pages = list(self.rescan_by_pages(now_s))
-        return any(changed for changed, _ in pages), [one for _, said in pages for one in said]
+        try:
+            changes = self.scanner.changes(timeout_s)
+        except EnvironmentFault as error:
+            self._asked, self.offline = "", str(error.what)
+            return Page(changed=False, said=[], is_last=True, came_s=time.monotonic())
+        if changes is None:
+            return None
+        came_s, is_first, self._is_first = time.monotonic(), self._is_first, False
+        if changes.more:
+            self._asked_s = came_s
+            self.scanner.ask_rest()
+        else:
+            self._asked = ""
+        self.offline, self._n_files = "", changes.n_files
+        self.unreadable = tuple(folder for folder in changes.unreadable if not is_of_the_system(folder))
+        self.scan_cpu_s = changes.cpu_s
+        if changes.fresh and is_first:
+            self._on_disk = set()
+        said, scan_s = list(self._reconcile(changes, self._now_s)), changes.wall_s if is_first else 0.0
+        return Page(bool(changes.changed or changes.gone), said, not changes.more, came_s, scan_s)
 
-    def rescan_by_pages(self, now_s: float) -> Iterator[tuple[bool, list[Said]]]:
-        """Look through the tree as :meth:`rescan` does, and yield what is found some at a time."""
-        is_first, more = True, True
-        while more:
-            try:
-                changes = self.scanner.scan() if is_first else self.scanner.rest()
-            except EnvironmentFault as error:
-                self.offline = str(error.what)
-                return
-            self.offline, self._n_files = "", changes.n_files
-            self.unreadable = tuple(folder for folder in changes.unreadable if not is_of_the_system(folder))
-            self.scan_cpu_s = changes.cpu_s
-            if changes.fresh and is_first:
-                self._on_disk = set()
-            is_first, more = False, changes.more
-            yield bool(changes.changed or changes.gone), list(self._reconcile(changes, now_s))
+    def rescan(self, now_s: float) -> tuple[bool, list[Said]]:
+        """Look through the tree and wait for it; returns whether anything changed, and what is to be said."""
+        self.begin_rescan(now_s)
+        pages: list[Page] = []
+        while not pages or not pages[-1].is_last:
+            if (page := self.page(1.0)) is not None:
+                pages.append(page)
+        return any(page.changed for page in pages), [one for page in pages for one in page.said]
 
     @property
     def unlisted(self) -> str:
@@ -122,6 +156,21 @@ class Root:
     def is_bare(self) -> bool:
         """Whether nothing is there where the journal knows of files: perhaps its share is not mounted."""
         return not self._n_files and bool(self.entries)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the scanner was asked something and has not answered."""
+        return bool(self._asked)
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether what a rescan finds is taken in just now: as long as it is, the files do not add up."""
+        return self._asked == "scan" and not self._is_first
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the scanner has not answered for so long that nobody else should touch the root."""
+        return self.is_asked and time.monotonic() - self._asked_s > SILENT_S
 
     def _reconcile(self, changes: Changes, now_s: float) -> Iterator[Said]:
         self._on_disk.update(changes.changed)
@@ -201,8 +250,8 @@ class Root:
         return self.announce(entry)
 
     # -- the looks -----------------------------------------------------------------------------------------------
-    def look(self, now_s: float) -> list[Said]:
-        """Open the files that are due, some at a time, and see how they are.
+    def begin_look(self, now_s: float) -> None:
+        """Have the files opened that are due, some at a time; :meth:`looked` takes in how they are.
 
         Notes
         -----
@@ -210,19 +259,36 @@ class Root:
         for as long as it should: only if that last look shows what the first one showed is it ripe. What waits for the
         long time is looked at all along, since what it waits for may come.
         """
-        due = [] if self.offline else self._agenda.take(now_s, BATCH)
-        if not due:
+        self._due = [] if self.offline or self._asked else self._agenda.take(now_s, BATCH)
+        if self._due:
+            self._asked, self._asked_s, self._now_s = "look", time.monotonic(), now_s
+            self.scanner.ask_look([entry.path for entry in self._due])
+
+    def looked(self, timeout_s: float) -> list[Said] | None:
+        """Take in the looks that were asked for, and return what is to be said; None if they take longer."""
+        if self._asked != "look":
             return []
-        start_s = time.monotonic()
         try:
-            looks = self.scanner.look([entry.path for entry in due])
+            looks = self.scanner.looks(timeout_s)
         except EnvironmentFault as error:
-            self.offline = str(error.what)
-            for entry in due:
-                self._agenda.put(entry, now_s)
+            self._asked, self.offline = "", str(error.what)
+            for entry in self._due:
+                self._agenda.put(entry, self._now_s)
             return []
-        over_s = now_s + time.monotonic() - start_s
-        return [one for path, look in looks.items() for one in self._looked(self.entries[path], look, now_s, over_s)]
+        if looks is None:
+            return None
+        self._asked = ""
+        over_s = self._now_s + time.monotonic() - self._asked_s
+        pending = [(entry, look) for path, look in looks.items() if (entry := self.entries[path]).is_pending]
+        return [one for entry, look in pending for one in self._looked(entry, look, self._now_s, over_s)]
+
+    def look(self, now_s: float) -> list[Said]:
+        """Open the files that are due and wait for it."""
+        self.begin_look(now_s)
+        said = None
+        while said is None:
+            said = self.looked(1.0)
+        return said
 
     def _looked(self, entry: Entry, look: Look | str, now_s: float, over_s: float) -> list[Said]:
         """Take in a look that was taken between two moments: it has stood still since the later, up to the earlier."""
@@ -259,7 +325,7 @@ class Root:
     @property
     def next_look_s(self) -> float:
         """Return when a file is due to be looked at; infinite if none is, or none can be."""
-        return math.inf if self.offline else self._agenda.next_s
+        return math.inf if self.offline or self._asked else self._agenda.next_s
 
     def ripe(self, busy: Container[str]) -> list[Entry]:
         """Return the files that have stood still for as long as they should, but for those with which one is busy."""

@@ -14,9 +14,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from cryoframe.errors import EnvironmentFault
 from cryoframe.watch.child import Child, serve
@@ -53,10 +54,13 @@ class Changes:
     unreadable: Sequence[str]
     #: There is more of this scan to be had; what is gone is told at its end.
     more: bool = False
-    #: Processor time of the whole scan, as far as it was had by now.
+    #: Processor time of the whole scan, and how long it took; told with each page.
     cpu_s: float = 0.0
+    wall_s: float = 0.0
 
 
+T = TypeVar("T")
+WAIT_S = 10.0
 #: So many changes are told at a time.
 PAGE = 2000
 #: Each file is asked for its size again after so many times what that took; always, where it took no time to speak of
@@ -72,6 +76,52 @@ class Scanner:
     def __init__(self, root: Path, *, deadline_s: float = 60.0) -> None:
         self.root = root
         self._child = Child("cryoframe.watch.scanner", os.fspath(root), deadline_s=deadline_s)
+        self._fault: EnvironmentFault | None = None
+
+    @property
+    def channel(self) -> Child | None:
+        """What is to be waited for until there is an answer; nothing where there is one already."""
+        return self._child if self._fault is None else None
+
+    def ask_scan(self) -> None:
+        """Have the whole tree looked through; :meth:`changes` has what is found, or why nothing is."""
+        self._put({"scan": True})
+
+    def ask_rest(self) -> None:
+        """Have the next page of the last scan told, as :meth:`ask_scan`."""
+        self._put({"rest": True})
+
+    def ask_look(self, paths: Sequence[str]) -> None:
+        """Have files opened; :meth:`looks` has how they are."""
+        self._put({"look": list(paths)})
+
+    def changes(self, timeout_s: float) -> Changes | None:
+        """Return a page of what the scan that was asked for found, None if that takes longer.
+
+        Raises
+        ------
+        EnvironmentFault
+            If the root is not there, or does not answer: an outage, which says nothing about its files.
+        """
+        said = self._answer(timeout_s)
+        if said is None:
+            return None
+        changed = {sys.intern(path): Seen(*entry) for path, entry in said["changed"].items()}
+        found = (said["fresh"], changed, said["gone"], said["n_files"], said["unreadable"])
+        return Changes(*found, more=said["more"], cpu_s=said["cpu_s"], wall_s=said["wall_s"])
+
+    def looks(self, timeout_s: float) -> dict[str, Look | str] | None:
+        """Return how the files are that were asked for, None if that takes longer; a text says why one is not opened.
+
+        Raises
+        ------
+        EnvironmentFault
+            As :meth:`changes`.
+        """
+        said = self._answer(timeout_s)
+        if said is None:
+            return None
+        return {path: look if isinstance(look, str) else Look(*look) for path, look in said["looks"].items()}
 
     def scan(self) -> Changes:
         """Look through the whole tree; :meth:`rest` has what is more than a page.
@@ -81,7 +131,8 @@ class Scanner:
         EnvironmentFault
             If the root is not there, or does not answer: an outage, which says nothing about its files.
         """
-        return self._changes({"scan": True})
+        self.ask_scan()
+        return self._waited_for(self.changes)
 
     def rest(self) -> Changes:
         """Return the next page of the last scan.
@@ -91,28 +142,72 @@ class Scanner:
         EnvironmentFault
             As :meth:`scan`.
         """
-        return self._changes({"rest": True})
-
-    def _changes(self, question: Mapping[str, Any]) -> Changes:
-        said = self._ask(question)
-        changed = {sys.intern(path): Seen(*entry) for path, entry in said["changed"].items()}
-        found = (said["fresh"], changed, said["gone"], said["n_files"], said["unreadable"])
-        return Changes(*found, more=said["more"], cpu_s=said["cpu_s"])
+        self.ask_rest()
+        return self._waited_for(self.changes)
 
     def look(self, paths: Sequence[str]) -> dict[str, Look | str]:
         """Open files and see how large they are now; a text says why one cannot be opened."""
-        said = self._ask({"look": list(paths)})["looks"]
-        return {path: look if isinstance(look, str) else Look(*look) for path, look in said.items()}
+        self.ask_look(paths)
+        return self._waited_for(self.looks)
 
     def close(self) -> None:
         """End the helper."""
         self._child.close()
 
-    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        said = self._child.ask(question)
-        if "error" in said:
+    def _put(self, question: Mapping[str, Any]) -> None:
+        """Put a question; what goes wrong with that is an answer, to be had at its time."""
+        try:
+            self._fault = None
+            self._child.start(question)
+        except EnvironmentFault as error:
+            self._fault = error
+
+    def _answer(self, timeout_s: float) -> dict[str, Any] | None:
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        said = self._child.poll(timeout_s)
+        if said is not None and "error" in said:
             raise EnvironmentFault(f"{self.root} cannot be scanned ({said['error']})")
         return said
+
+    @staticmethod
+    def _waited_for(answer: Callable[[float], T | None]) -> T:
+        found = None
+        while found is None:  # it comes, or its deadline
+            found = answer(WAIT_S)
+        return found
+
+
+class AtOnce:
+    """A scanner without a process, for one that has `scan` and `look` of its own: it answers as it is asked."""
+
+    channel: Child | None = None
+    _asked: Callable[[], Any]
+
+    def scan(self) -> Changes:
+        """Look through the whole tree."""
+        raise NotImplementedError
+
+    def look(self, paths: list[str]) -> dict[str, Look | str]:
+        """Open files and see how large they are now."""
+        raise NotImplementedError
+
+    def ask_scan(self) -> None:
+        """As :meth:`Scanner.ask_scan`."""
+        self._asked = self.scan
+
+    def ask_look(self, paths: list[str]) -> None:
+        """As :meth:`Scanner.ask_look`."""
+        self._asked = partial(self.look, paths)
+
+    def changes(self, _: float) -> Changes:
+        """As :meth:`Scanner.changes`."""
+        return cast(Changes, self._asked())
+
+    def looks(self, _: float) -> dict[str, Look | str]:
+        """As :meth:`Scanner.looks`."""
+        return cast(dict[str, Look | str], self._asked())
 
 
 # -- in the helper -----------------------------------------------------------------------------------------------
@@ -158,7 +253,7 @@ class Tree:
             _path(folder, name) for folder, its in known.items() for name in its.keys() - found.get(folder, {}).keys()
         ]
         self._end = {"gone": gone, "n_files": sum(map(len, found.values())), "unreadable": unreadable, "fresh": fresh}
-        self._end["cpu_s"] = time.process_time() - cpu_s
+        self._end |= {"cpu_s": time.process_time() - cpu_s, "wall_s": took_s}
 
     def _page(self) -> dict[str, Any]:
         """Return some of what the last scan found, and at the end of it what is gone."""

@@ -36,26 +36,25 @@ LANDING = (
         "wall-clock-settles",
         "the settling time is measured by a clock that jumps",
         _WATCH + "daemon.py",
-        "        now_s = time.monotonic()\n        self._publish([one for root in",
-        "        now_s = time.time()\n        self._publish([one for root in",
+        "        now_s = time.monotonic()\n        if now_s >= self._look_due_s():",
+        "        now_s = time.time()\n        if now_s >= self._look_due_s():",
         ("tests/watch/test_clocks_and_hints.py", "tests/watch/test_daemon.py"),
     ),
     Bug(
         "overflow-ignored",
         "what no hint came for is not looked for",
-        _WATCH + "daemon.py",
-        "        self._next_scan_s = self._last_scan_s +"
-        " max(self._config.poll_s, SCANS_APART * (self._last_scan_s - start_s))\n",
-        '        hinted = self._wakeup.note == ""\n'
-        '        self._next_scan_s = float("inf") if hinted else self._last_scan_s + self._config.poll_s\n',
+        _WATCH + "rescans.py",
+        "        self.next_s = now_s + max(poll_s, SCANS_APART * self.took_s)\n",
+        '        self.next_s = float("inf")\n',
         ("tests/watch/test_clocks_and_hints.py",),
     ),
     Bug(
         "outage-is-deletion",
         "a share that is away means that its files are gone",
         _WATCH + "roots.py",
-        "                self.offline = str(error.what)\n                return\n",
-        "                del error\n                changes = Changes(True, {}, [], 0, [])\n",
+        '            self._asked, self.offline = "", str(error.what)\n'
+        "            return Page(changed=False, said=[], is_last=True, came_s=time.monotonic())\n",
+        "            del error\n            changes = Changes(True, {}, [], 0, [])\n",
         ("tests/watch/test_roots.py", "tests/watch/test_daemon_faults.py"),
     ),
     Bug(

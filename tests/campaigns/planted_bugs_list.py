@@ -226,9 +226,8 @@ BUGS = (
         "orphans-live-on",
         "processes that a plugin started outlive its attempt",
         _RUN + "zygote.py",
-        "        _kill(pid)\n        for orphan in _children(os.getpid()):\n"
-        "            if os.getsid(orphan) not in running and orphan not in running:\n                _kill(orphan)\n",
-        "",
+        "        if attempt is not None or not running:\n",
+        "        if False:\n",
         ("tests/execution/test_executor.py",),
         "leaves_behind",
     ),

@@ -31,7 +31,7 @@ from cryoframe.twin.serialem_tree import SerialEmLayout
 from cryoframe.twin.shot import Layout
 from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.roots import Root
-from cryoframe.watch.scanner import Changes, Look, Seen, Tree
+from cryoframe.watch.scanner import AtOnce, Changes, Look, Seen, Tree
 from cryoframe_formats import eer_movie, eer_write, epu, mdoc, mrc_movie, tiff_movie
 
 N_FRAMES = 12
@@ -40,7 +40,7 @@ LAYOUTS: dict[str, Callable[..., Any]] = {"epu": EpuLayout, "serialem": SerialEm
 POLL_S, SETTLE_S, LONG_S = 5.0, 20.0, 300.0
 
 
-class Here:
+class Here(AtOnce):
     """The watch's scanner without its process, and by the session's clock: a scan takes no time of it."""
 
     def __init__(self, root: Path, clock: Callable[[], float]) -> None:

@@ -42,7 +42,7 @@ def _turns(daemon: Daemon, seconds: float) -> None:
     runner = daemon._run.runner(live=True)
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
-        daemon._next_scan_s = 0.0
+        daemon.rescans.now()
         daemon._turn(runner)
 
 

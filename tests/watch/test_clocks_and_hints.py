@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from watched_session import Watched, admitted, drive, finished, mrc_bytes, wait_for
+from watched_session import Watched, admitted, drive, finished, mrc_bytes, rescan, wait_for
 
 from cryoframe.execution.run import Run
 from cryoframe.records.session_events import Reconciled
@@ -64,10 +64,11 @@ def test_an_observer_that_drops_everything__costs_time_only(watched: Watched, mo
 
 
 def test_the_next_rescan__is_due_whether_hints_are_heard_or_not(daemon: Daemon) -> None:
-    daemon._rescan()
-    took_s = time.monotonic() - daemon._last_scan_s + 10.0
+    rescan(daemon)
+    (one,) = daemon.rescans.rounds
+    took_s = time.monotonic() - one.last_s + 10.0
     assert daemon._wakeup.note == "", "hints are heard"
-    assert daemon._next_scan_s <= daemon._last_scan_s + daemon._config.poll_s + 3.0 * took_s
+    assert one.next_s <= one.last_s + daemon._config.poll_s + 3.0 * took_s
 
 
 @pytest.mark.slow

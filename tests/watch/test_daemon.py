@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from watched_session import Watched, admitted, finished, mrc_bytes, wait_for
+from watched_session import Watched, admitted, finished, mrc_bytes, rescan, wait_for
 
 from cryoframe.errors import ConfigError, StoreError
 from cryoframe.execution.run import Run
@@ -223,7 +223,7 @@ def test_every_file__has_one_status_at_every_rescan(watched: Watched) -> None:
 
 def test_lost_count__stops_the_daemon(daemon: Daemon, watched: Watched) -> None:
     watched.put("a.mrc")
-    daemon._rescan()
+    rescan(daemon)
     daemon.check_arithmetic()
     del daemon.roots[0].entries["a.mrc"]
     with pytest.raises(StoreError, match="do not add up"):

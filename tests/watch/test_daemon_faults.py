@@ -137,7 +137,8 @@ def test_a_long_quiet_session__keeps_its_descriptors_threads_and_children(watche
     for number in range(30):
         watched.put(f"{number}.mrc", float(number))
         for _ in range(8):
-            daemon._next_scan_s = daemon._next_look_s = 0.0
+            daemon.rescans.now()
+            daemon._next_look_s = 0.0
             daemon._turn(runner)
         if number >= 5:
             sizes.append((len(os.listdir("/proc/self/fd")), threading.active_count()))  # noqa: PTH208

@@ -14,12 +14,12 @@ from cryoframe.records.journal import Journal
 from cryoframe.records.state import FileRow, State
 from cryoframe.watch.accounts import Watermarks
 from cryoframe.watch.roots import Root
-from cryoframe.watch.scanner import Changes, Seen
+from cryoframe.watch.scanner import AtOnce, Changes, Seen
 
 SEEN = {"a.tif": Seen("file", 1, 2, 3, 4)}
 
 
-class Told:
+class Told(AtOnce):
     """A scanner that sees what it is told."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from watched_session import Watched
+from watched_session import Watched, rescan
 
 from cryoframe.errors import EnvironmentFault, Incomplete
 from cryoframe.execution.run import Run
@@ -16,6 +16,7 @@ from cryoframe.records.journal import Journal
 from cryoframe.watch import intake
 from cryoframe.watch.daemon import Daemon
 from cryoframe.watch.guard import DiskGuard
+from cryoframe.watch.rescans import Round
 
 MDOC = "PixelSpacing = 1.0\nVoltage = 300\n\n[FrameSet = 0]\nPixelSpacing = 1.0\n"
 
@@ -81,9 +82,9 @@ def test_a_full_disk_in_the_middle_of_a_scan__leaves_no_file_unknown(watched, da
     pages = []
     refuse(monkeypatch, lambda made: pages.append(made) or len(pages) == 2)  # type: ignore[func-returns-value]
     with pytest.raises(EnvironmentFault, match="no space"):
-        daemon._rescan()
+        rescan(daemon)
     daemon._outbox.flush()
-    daemon._rescan()
+    rescan(daemon)
     assert len(daemon.roots[0].entries) == 2500
     assert sum(daemon._run.state.file_counts().values()) == 2500
 
@@ -108,7 +109,7 @@ def test_slow_files__are_read_once(watched, daemon, monkeypatch) -> None:
 
 
 def test_a_file_that_changed_while_it_was_read__is_not_refused_for_what_it_was(watched, daemon, monkeypatch) -> None:
-    outcome, rescan, step = intake.Intake.outcome, daemon._rescan, ["before"]
+    outcome, scanned, step = intake.Intake.outcome, daemon._scanned, ["before"]
     watched.put("a.mrc", 1.0)
 
     def torn(self: intake.Intake, timeout_s: float) -> intake.Reading | None:
@@ -123,18 +124,18 @@ def test_a_file_that_changed_while_it_was_read__is_not_refused_for_what_it_was(w
             raise Incomplete("it changed while it was read", path=watched.land / "a.mrc")
         return outcome(self, timeout_s)
 
-    def seen() -> None:
-        rescan()
+    def seen(one: Round) -> None:
+        scanned(one)
         step[0] = "seen" if step[0] == "changed" else step[0]
 
     monkeypatch.setattr(intake.Intake, "outcome", torn)
-    monkeypatch.setattr(daemon, "_rescan", seen)
+    monkeypatch.setattr(daemon, "_scanned", seen)
     turn_until(daemon, lambda: settled(daemon) == 1)
     assert step == ["after"]
 
 
 def test_a_side_car_that_comes_while_its_movie_is_read__is_not_missed(watched, daemon, monkeypatch) -> None:
-    outcome, rescan, step = intake.Intake.outcome, daemon._rescan, ["before"]
+    outcome, scanned, step = intake.Intake.outcome, daemon._scanned, ["before"]
     watched.put("a.mrc", 1.0)
 
     def slow(self: intake.Intake, timeout_s: float) -> intake.Reading | None:
@@ -143,12 +144,12 @@ def test_a_side_car_that_comes_while_its_movie_is_read__is_not_missed(watched, d
             step[0] = "landed"
         return None if step[0] == "landed" else outcome(self, timeout_s)
 
-    def seen() -> None:
-        rescan()
+    def seen(one: Round) -> None:
+        scanned(one)
         step[0] = "seen" if step[0] == "landed" else step[0]
 
     monkeypatch.setattr(intake.Intake, "outcome", slow)
-    monkeypatch.setattr(daemon, "_rescan", seen)
+    monkeypatch.setattr(daemon, "_scanned", seen)
     turn_until(daemon, lambda: settled(daemon) == 1)
     (item,) = [event for event in daemon._run.journal.replay() if isinstance(event, ItemAdmitted)]
     assert step == ["seen"]

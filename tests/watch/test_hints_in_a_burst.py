@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from watched_session import Watched, admitted, wait_for
+from watched_session import Watched, admitted, rescan, wait_for
 
-from cryoframe.watch.daemon import HINTS_APART, Daemon
+from cryoframe.watch.daemon import Daemon
+from cryoframe.watch.rescans import HINTS_APART
 from cryoframe.watch.wakeup import BURST, REST_S, Wakeup
 
 
@@ -103,19 +104,18 @@ def test_files_that_land_while_nobody_listens__are_found_as_soon_as_with_hints(
 def test_hints__leave_most_of_a_processor_whatever_a_rescan_costs(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    daemon._rescan()
-    (root,) = daemon.roots
-    assert root.scan_cpu_s > 0.0, "the scanner tells what it took"
-    scanned = root.scanner._changes
+    rescan(daemon)
+    (one,) = daemon.rescans.rounds
+    assert one.root.scan_cpu_s > 0.0, "the scanner tells what it took"
+    changes = one.root.scanner.changes
 
-    def dear(question: dict[str, object]) -> object:
+    def dear(timeout_s: float) -> object:
         import dataclasses
 
-        return dataclasses.replace(scanned(question), cpu_s=0.4)
+        found = changes(timeout_s)
+        return found and dataclasses.replace(found, cpu_s=0.4)
 
-    monkeypatch.setattr(root.scanner, "_changes", dear)
-    daemon._rescan()
-    assert daemon._gap_s >= HINTS_APART * 0.4
-    assert daemon._next_scan_s <= daemon._last_scan_s + daemon._config.poll_s + 60.0, (
-        "the regular rescan is not put off"
-    )
+    monkeypatch.setattr(one.root.scanner, "changes", dear)
+    rescan(daemon)
+    assert one.gap_s >= HINTS_APART * 0.4
+    assert one.next_s <= one.last_s + daemon._config.poll_s + 60.0, "the regular rescan is not put off"

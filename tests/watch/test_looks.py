@@ -19,7 +19,7 @@ from cryoframe.watch.agenda import Agenda
 from cryoframe.watch.doorstep import Doorstep
 from cryoframe.watch.readiness import Entry
 from cryoframe.watch.roots import BATCH, Root
-from cryoframe.watch.scanner import Changes, Look, Seen
+from cryoframe.watch.scanner import AtOnce, Changes, Look, Seen
 
 SETTLE_S, LONG_S, POLL_S = 20.0, 300.0, 2.0
 CONFIG = WatchConfig(settle_s=SETTLE_S, long_settle_s=LONG_S, poll_s=POLL_S, patterns=("*.mrc", "*.tif"))
@@ -27,7 +27,7 @@ CONFIG = WatchConfig(settle_s=SETTLE_S, long_settle_s=LONG_S, poll_s=POLL_S, pat
 A_LITTLE_S = 0.5
 
 
-class Disk:
+class Disk(AtOnce):
     """Files by name, as scanner and looks show them; `stale` is what rescans go on showing of some."""
 
     def __init__(self) -> None:

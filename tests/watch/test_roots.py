@@ -15,12 +15,12 @@ from cryoframe.records.events import FileIgnored, FileRejected, FileSeen
 from cryoframe.records.state import FileRow
 from cryoframe.watch.readiness import VANISHED
 from cryoframe.watch.roots import Root
-from cryoframe.watch.scanner import Changes, Look, Seen, Tree
+from cryoframe.watch.scanner import AtOnce, Changes, Look, Seen, Tree
 
 CONFIG = WatchConfig(settle_s=20.0, patterns=("*.tif", "*.mrc"))
 
 
-class Here:
+class Here(AtOnce):
     """A scanner without its process."""
 
     def __init__(self, root: Path) -> None:

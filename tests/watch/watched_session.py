@@ -16,7 +16,7 @@ import numpy as np
 from cryoframe.execution.run import Run
 from cryoframe.formats import mrc
 from cryoframe.records.events import Event, ItemAdmitted, StageFinished
-from cryoframe.watch.daemon import Tick, watch
+from cryoframe.watch.daemon import Daemon, Tick, watch
 from cryoframe.watch.guard import DiskGuard
 
 PLUGIN = '''\
@@ -147,6 +147,19 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end_s, "it did not come about in time"
         time.sleep(0.02)
+
+
+def rescan(daemon: Daemon) -> None:
+    """Have every root looked through once more, and wait until that is over."""
+    n_over = [one.n_over for one in daemon.rescans.rounds]
+    if not any(one.is_under_way for one in daemon.rescans.rounds):
+        daemon.rescans.now()
+    wait_for(
+        lambda: (
+            daemon._scan(time.monotonic())  # type: ignore[func-returns-value]
+            or all(one.n_over > before for one, before in zip(daemon.rescans.rounds, n_over, strict=True))
+        )
+    )
 
 
 def drive(watched: Watched, *more: str, **environment: str) -> subprocess.Popen[str]:
