@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryoframe.errors import ConfigError
+from cryoframe.errors import ConfigError, EnvironmentFault
 
 if TYPE_CHECKING:
     from cryoframe.records.database import Database
@@ -60,9 +61,27 @@ def folder_of(where: Path | None) -> Path:
     )
 
 
+def _is_there(folder: Path) -> bool:
+    try:
+        return (folder / DATABASE).is_file()
+    except PermissionError as error:
+        raise _not_ours(folder) from error
+
+
+def _not_ours(folder: Path) -> EnvironmentFault:
+    """Return that a run may be looked into by its owner only: SQLite shares memory with who writes, beside the file."""
+    try:
+        owner = folder.owner()
+    except (KeyError, OSError):
+        owner = "its owner"
+    return EnvironmentFault(
+        f"the run in {folder} may not be looked into by this user", remedy=f"Ask as its owner: sudo -u {owner} …"
+    )
+
+
 def _begun(folder: Path, config: Path) -> Path:
     """Return the run folder of a configuration, which may not have been run yet."""
-    if not (folder / DATABASE).is_file():
+    if not _is_there(folder):
         raise ConfigError(
             f"{config.name} has not been run yet: there is no {folder / DATABASE}",
             remedy=f"`cryoframe run {config}` or `cryoframe watch {config}` begins.",
@@ -71,7 +90,7 @@ def _begun(folder: Path, config: Path) -> Path:
 
 
 def _with_state(folder: Path) -> Path:
-    if not (folder / DATABASE).is_file():
+    if not _is_there(folder):
         raise ConfigError(
             f"{folder} is not a run folder", expected=f"a folder with {DATABASE}, which `cryoframe run` makes"
         )
@@ -83,7 +102,12 @@ def opened(folder: Path, *, examine: bool = False) -> Iterator[Database]:
     """Give the database of a run, read-only; whoever is in charge of it is not disturbed."""
     from cryoframe.records.database import Database
 
-    database = Database.open(folder / DATABASE, read_only=True, examine=examine)
+    try:
+        database = Database.open(folder / DATABASE, read_only=True, examine=examine)
+    except EnvironmentFault as error:
+        if os.access(folder, os.R_OK | os.W_OK):
+            raise
+        raise _not_ours(folder) from error
     try:
         yield database
     finally:

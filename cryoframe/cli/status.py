@@ -60,7 +60,10 @@ def _say(facts: dict[str, Any]) -> None:
         say(f"ALARM since {_minute(alarm['since'])}: {alarm['kind']} {alarm['subject']}: {alarm['message']}")
     if facts["paused"]:
         say(f"{facts['paused']}; `cryoframe resume` goes on")
+    told = {(alarm["kind"], alarm["subject"]) for alarm in facts["alarms"]}
     for one in facts["stands_still"]:
+        if (one["kind"], one["subject"]) in told:
+            continue
         way = f"; `cryoframe resume --stage {one['subject']}` tries it now" if one["kind"] == "stage" else ""
         say(f"stands still since {_minute(one['since'])}: {one['kind']} {one['subject']}: {one['reason']}{way}")
     write(facts)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cryoframe.cli.main import main
+from cryoframe.errors import EnvironmentFault
 from cryoframe.records import events, session_events
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
@@ -181,11 +182,18 @@ def test_a_configuration_that_was_never_run__is_said_with_what_begins_it(
     assert "`cryoframe watch " in told
 
 
-def test_a_folder_that_may_not_be_read__is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "state.sqlite").mkdir()  # as little a database as one that may not be read
-    assert main(["status", str(tmp_path / "run")]) == 2
-    assert "is not a run folder" in capsys.readouterr().err
+def test_a_run_of_another_user__is_said_with_whom_to_ask_as(
+    run: Bus, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise EnvironmentFault("database cannot be used now (unable to open database file)")
+
+    monkeypatch.setattr(Database, "open", refused)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert main(["status", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert "may not be looked into by this user" in told
+    assert f"sudo -u {(tmp_path / 'run').owner()}" in told
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name.partition(".")[0])
