@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryoframe.errors import ConfigError, EnvironmentFault, PluginError
@@ -228,7 +229,7 @@ class Daemon:
         if now_s >= self.rescans.due_s:
             self._wakeup.tend()
             self._guard.check()
-            self.rescans.begin(now_s)
+            self.rescans.begin(now_s, datetime.now(UTC).isoformat(timespec="seconds"))
         for one in self.rescans.go_on():
             self._scanned(one)
 

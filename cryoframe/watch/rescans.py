@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from cryoframe.watch import child
 from cryoframe.watch.roots import Root, Said
@@ -52,9 +51,9 @@ class Round:
         self._is_hinted = self.is_under_way
         self.next_s = min(self.next_s, self.last_s + self._gap_s)
 
-    def begin(self, now_s: float) -> None:
+    def begin(self, now_s: float, now_utc: str) -> None:
         """Have the root looked through."""
-        self.start_s, self.up_to_utc, self.took_s = now_s, datetime.now(UTC).isoformat(timespec="seconds"), 0.0
+        self.start_s, self.up_to_utc, self.took_s = now_s, now_utc, 0.0
         self.is_under_way = True
         self.root.begin_rescan(now_s)
 
@@ -103,11 +102,11 @@ class Rescans:
         """Return when the oldest of the last whole rescans began."""
         return min(one.looked_s for one in self.rounds)
 
-    def begin(self, now_s: float) -> None:
+    def begin(self, now_s: float, now_utc: str) -> None:
         """Begin what is due, and wait a little for it."""
         begun = [one for one in self.rounds if one.due_s <= now_s]
         for one in begun:
-            one.begin(now_s)
+            one.begin(now_s, now_utc)
         linger([one.root for one in begun], LINGER_S)
 
     def go_on(self) -> list[Round]:
@@ -120,7 +119,7 @@ class Rescans:
         """
         for one in self.rounds:
             end_s = time.monotonic() + TAKE_S
-            while one.is_under_way and not one.is_in and time.monotonic() < end_s and self._take(one):
+            while one.is_under_way and not one.is_in and self._take(one) and time.monotonic() < end_s:
                 pass
         return [one for one in self.rounds if one.is_in]
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -21,9 +21,22 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 
 Figure = Callable[[str, object], None]
-Trial = tuple[str, str, dict[str, int]]
+Trial = tuple[str, str, Mapping[str, int | float | str]]
+_ARRIVING = "watch/test_ways_of_arriving"
+_BY_NAME = "test_files_put_there_by_name_alone__are_taken_once_and_links_that_lead_elsewhere_never"
 #: name → folder and module, test, what it is called with.
-TRIALS = MappingProxyType({
+TRIALS: Mapping[str, Trial] = MappingProxyType({
+    "L12": (_ARRIVING, "test_a_hundred_names_given_by_renaming__are_taken_once_and_none_under_its_temporary_one",
+            {"n_files": 5000}),
+    **{f"L13-{how.replace(' ', '-')}": (_ARRIVING, _BY_NAME, {"how": how, "n_files": 1000})
+       for how in ("rename", "hard link", "symbolic link")},
+    "L14": (_ARRIVING, "test_a_tree_of_folders_moved_in__is_taken_whole", {"n_folders": 50, "n_each": 100}),
+    "L16": (_ARRIVING,
+            "test_files_rewritten_after_acceptance_with_size_and_time_restored__give_products_of_the_new_bytes",
+            {"n_files": 300}),
+    "L16-between": ("watch/test_doubts",
+                    "test_rewritten_between_two_sessions_with_size_and_time_restored__gives_a_product_of_the_new_bytes",
+                    {"n_files": 600}),
     "L18": ("watch/test_ways_of_arriving", "test_any_order_of_children_and_parents__gives_the_same_state",
             {"n_orders": 5000}),
     "B2": ("execution/test_stopped_and_poisoned",
@@ -61,6 +74,9 @@ def run(trial: Trial) -> str:
     wanted = test.__code__.co_varnames[: test.__code__.co_argcount]
     with tempfile.TemporaryDirectory() as place_name:
         given = {"tmp_path": Path(place_name), "figure": figure, **numbers}
+        if "watched" in wanted:
+            given["watched"] = import_module("watched_session").Watched(Path(place_name))
+            given["watched"].configure()
         test(**{name: value for name, value in given.items() if name in wanted})
     return "; ".join(said)
 

@@ -55,27 +55,30 @@ def test_copies_that_keep_a_year_old_time__are_judged_by_when_they_stood_still_h
     assert set(finished(events).values()) == {1}
 
 
+@pytest.mark.parametrize("n_files", [120])
 def test_a_hundred_names_given_by_renaming__are_taken_once_and_none_under_its_temporary_one(
-    watched: Watched,
+    watched: Watched, n_files: int, figure: Callable[[str, object], None]
 ) -> None:
     whole = mrc_bytes(watched.folder)
 
     def land() -> None:
-        for number in range(120):
+        for number in range(n_files):
             part = watched.land / f".n{number}.mrc.{number:06x}"
             part.write_bytes(whole[:-4] + number.to_bytes(4, "little"))
             part.rename(watched.land / f"n{number}.mrc")
 
     events = watched.session_with(land, 4.0)
-    assert Counter(admitted(events)) == Counter({f"n{number}.mrc": 1 for number in range(120)})
+    assert Counter(admitted(events)) == Counter({f"n{number}.mrc": 1 for number in range(n_files)})
     assert set(finished(events).values()) == {1}
+    figure("temporary names, each taken once and under its final one", n_files)
 
 
+@pytest.mark.parametrize("n_files", [60])
 @pytest.mark.parametrize("how", ["rename", "hard link", "symbolic link"])
 def test_files_put_there_by_name_alone__are_taken_once_and_links_that_lead_elsewhere_never(
-    watched: Watched, how: str
+    watched: Watched, how: str, n_files: int, figure: Callable[[str, object], None]
 ) -> None:
-    n_files, outside, whole = 60, watched.folder / "outside", mrc_bytes(watched.folder)
+    outside, whole = watched.folder / "outside", mrc_bytes(watched.folder)
     outside.mkdir()
     for number in range(n_files):
         (outside / f"{number}.mrc").write_bytes(whole[:-4] + number.to_bytes(4, "little"))
@@ -93,12 +96,16 @@ def test_files_put_there_by_name_alone__are_taken_once_and_links_that_lead_elsew
     assert len(watched.files) == n_files, "each is accounted for"
     if how == "symbolic link":
         assert {(row.status, row.reason) for row in watched.files.values()} == {("ignored", "a symbolic link")}
+    figure(f"files by {how}, each taken once or ignored", n_files)
 
 
-def test_a_tree_of_folders_moved_in__is_taken_whole(watched: Watched) -> None:
+@pytest.mark.parametrize(("n_folders", "n_each"), [(12, 10)])
+def test_a_tree_of_folders_moved_in__is_taken_whole(
+    watched: Watched, n_folders: int, n_each: int, figure: Callable[[str, object], None]
+) -> None:
     tree, whole = watched.folder / "tree", mrc_bytes(watched.folder)
-    for number in range(120):
-        folder = tree / f"g{number // 10}" / "data"
+    for number in range(n_folders * n_each):
+        folder = tree / f"g{number // n_each}" / "data"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.mrc").write_bytes(whole[:-4] + number.to_bytes(4, "little"))
 
@@ -107,23 +114,23 @@ def test_a_tree_of_folders_moved_in__is_taken_whole(watched: Watched) -> None:
         tree.rename(watched.land / "session")
 
     events = watched.session_with(land, 4.0)
-    wanted = {f"session/g{number // 10}/data/{number}.mrc" for number in range(120)}
+    wanted = {f"session/g{number // n_each}/data/{number}.mrc" for number in range(n_folders * n_each)}
     assert Counter(admitted(events)) == Counter(dict.fromkeys(wanted, 1))
     assert set(finished(events).values()) == {1}
+    figure("folders moved in, each file taken once", n_folders)
 
 
+@pytest.mark.parametrize("n_files", [20])
 def test_files_rewritten_after_acceptance_with_size_and_time_restored__give_products_of_the_new_bytes(
-    watched: Watched,
+    watched: Watched, n_files: int, figure: Callable[[str, object], None]
 ) -> None:
-    n_files = 20
-
     def land() -> None:
         for number in range(n_files):
             watched.put(f"{number}.mrc", float(number))
         wait_for(lambda: bool(watched.ticks) and watched.ticks[-1].counts["admitted"] == n_files)
         for number in range(n_files):
             path = watched.land / f"{number}.mrc"
-            facts, other = path.stat(), mrc_bytes(watched.folder, 100.0 + number)
+            facts, other = path.stat(), mrc_bytes(watched.folder, 1e4 + number)
             with path.open("r+b") as file:
                 file.write(other)
             os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
@@ -134,8 +141,9 @@ def test_files_rewritten_after_acceptance_with_size_and_time_restored__give_prod
     with Run.open(watched.folder / "run.toml") as run:
         for task in run.state.tasks("ctf", "done"):
             product = run.store.load("ctf", task.key)
-            assert product.defocus_v_A == 100.0 + int(task.item_id.partition(".")[0])  # type: ignore[attr-defined]
+            assert product.defocus_v_A == 1e4 + int(task.item_id.partition(".")[0])  # type: ignore[attr-defined]
         assert run.state.task_counts() == {"ctf": {"done": n_files}}
+    figure("rewritten in a session, each redone", n_files)
 
 
 @pytest.mark.parametrize("n_orders", [250])

@@ -142,7 +142,7 @@ def finished(events: list[Event]) -> Counter[tuple[str, str]]:
     return Counter((event.stage_id, event.item_id) for event in events if isinstance(event, StageFinished))
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end_s, "it did not come about in time"
