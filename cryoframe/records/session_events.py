@@ -12,6 +12,13 @@ class FileUnchanged(FileEvent):
     ctime_ns: int
 
 
+class RootRemarked(Event):
+    """Something about a watched folder that a person should know; it is no alarm."""
+
+    root: str
+    remark: str
+
+
 class AlarmRaised(Event):
     """A condition began that a person should look at; said once, however long it lasts."""
 

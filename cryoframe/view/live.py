@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from cryoframe.data.figures import warnings_of
 from cryoframe.records import events
 from cryoframe.records.events import Event
+from cryoframe.records.session_events import RootRemarked
 from cryoframe.view.tables import escape
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _HEARD = (
     events.StageStarted, events.StageProgress, events.StageFinished, events.StageSkipped, events.StageFailed,
     events.StageGivenUp, events.StageRetried, events.RunPaused, events.RunResumed, events.PluginRefused,
     events.DeviceResolved, events.ListenerFailed, events.ItemRemarked, events.ProductDescribed,
+    RootRemarked,
 )  # fmt: skip
 
 
@@ -175,6 +177,7 @@ _WORDS: dict[type[Event], Callable[..., str]] = {
     ),
     events.StageGivenUp: lambda e: f"{e.stage_id} {e.item_id}: given up: {e.reason}",
     events.ItemRemarked: lambda e: f"{e.item_id}: {e.remark}",
+    RootRemarked: lambda e: f"{e.root}: {e.remark}",
     events.ProductDescribed: lambda e: f"{e.item_id}: {said}" if (said := "; ".join(warnings_of(e.figures))) else "",
     events.RunPaused: lambda e: f"paused: {e.reason}",
     events.RunResumed: lambda _: "goes on",

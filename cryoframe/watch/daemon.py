@@ -18,6 +18,7 @@ from cryoframe.execution.outbox import Outbox
 from cryoframe.execution.run import Run
 from cryoframe.execution.runner import Runner
 from cryoframe.records.events import Event
+from cryoframe.records.session_events import RootRemarked
 from cryoframe.watch import accounts, signals
 from cryoframe.watch.accounts import Tick
 from cryoframe.watch.attention import Attention
@@ -197,14 +198,22 @@ class Daemon:
             root.renew(self._config)
             entrance.renew()
 
+    def _reload(self) -> None:
+        """Read the configuration anew; where the disk refuses, later."""
+        self._reload_asked = False
+        try:
+            with suppress(ConfigError, PluginError):  # the journal says why it was refused
+                self._run.reload()
+        except EnvironmentFault:
+            self._reload_asked = True
+            raise
+
     def _turn(self, runner: Runner) -> bool:
         """Do what is due; returns whether the runner has work."""
         now_s = time.monotonic()
         self._outbox.flush()  # what a full disk refused
         if self._reload_asked:
-            self._reload_asked = False
-            with suppress(ConfigError, PluginError):  # the journal says why it was refused
-                self._run.reload()
+            self._reload()
         self._scan(now_s)
         self._look()
         if not self._guard.reason:
@@ -238,6 +247,8 @@ class Daemon:
         cpu_s = time.thread_time()
         self._tell_outages()
         accounts.check([one.root], self._run.state)
+        if news := one.root.doubts.news():
+            self._run.bus.publish(RootRemarked, root=os.fspath(one.root.folder), remark=news)
         self._watermarks.note([one.root], one.up_to_utc, one.start_s)
         now_s = time.monotonic()
         if not one.n_over:

@@ -39,6 +39,7 @@ class Doubts:
         self._heap: list[tuple[int, int, str]] = []
         self._n_same = self._n_false = 0
         self._rest_until_s = -math.inf
+        self._is_told = False
 
     def __len__(self) -> int:
         return len(self._there)
@@ -48,8 +49,8 @@ class Doubts:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether there are some of which nobody knows yet whether they are what they were."""
-        return bool(self._there) and self._n_same < SAMPLE
+        """Whether there are some that were not tried, and nobody knows yet whether the files are what they were."""
+        return bool(self._heap) and self._heap[0][0] == 0 and self._n_same < SAMPLE
 
     @property
     def due_s(self) -> float:
@@ -81,7 +82,7 @@ class Doubts:
         entry.n_same += 1
         self._n_false += entry.n_same > 1
         if self._n_false >= FALSE_ALARMS:
-            self.trusted = False
+            self.trusted = self._is_told = False
             self._there.clear()
             self._heap.clear()
 
@@ -93,17 +94,27 @@ class Doubts:
     def read(self, took_s: float, now_s: float, *, at_least_s: float = 0.0) -> None:
         """Take note that some were read, which took so long."""
         if not self._there:
-            self._n_same = 0
+            self._n_same, self._is_told = 0, self._is_told and not self.trusted
         rest_s = took_s * (1.0 / SHARE - 1.0) if self._n_same >= SAMPLE else 0.0
         self._rest_until_s = now_s + max(rest_s, at_least_s)
+
+    def news(self) -> str:
+        """Return what a person should know who was not told yet, or an empty text; once for all that are in doubt."""
+        told, self._is_told = self._is_told, self._is_told or bool(self.note and not 0 < len(self) <= SAMPLE)
+        return "" if told or not self._is_told else self.note
 
     @property
     def note(self) -> str:
         """Return what somebody who looks at the session should know of them, or an empty text."""
         if self._there:
-            return f"{len(self._there)} files whose ctime alone changed are read again while nothing else is"
+            return (
+                f"the ctime of {len(self._there)} files changed, and nothing else that can be seen: they are read"
+                f" again while nothing else is, {SAMPLE} at once and, if those are as they were, the others for"
+                f" {SHARE:.0%} of the time"
+            )
         if self._n_false >= FALSE_ALARMS and not self.trusted:
             return (
-                "changes of the ctime alone are not looked at any more: files were what they had been, again and again"
+                "changes of the ctime alone are not looked at any more in this session: files were what they had been"
+                ' again and again; recheck = "never" in [watch] says so from the start'
             )
         return ""

@@ -34,6 +34,7 @@ def test_when_all_files_are_in_doubt__a_sample_is_read_at_once_and_the_rest_for_
     doubts, entries = _doubted(5000)
     sample = doubts.take(1000, MANY)
     assert len(sample) == SAMPLE
+    assert ("ctime of 4970 files" in doubts.news(), doubts.news()) == (True, ""), "a person is told, once"
     assert len({entry.path.partition("/")[0] for entry, _ in sample}) >= 5, "from all folders"
     for entry, _ in sample:
         assert doubts.is_urgent
@@ -71,7 +72,7 @@ def test_files_in_doubt_again_and_again_that_never_differ__have_the_ctime_not_be
     assert not doubts.trusted
     assert n_read <= 2 * (FALSE_ALARMS + 5)
     assert (len(doubts), doubts.is_urgent) == (0, False)
-    assert "not looked at any more" in doubts.note
+    assert ("not looked at any more" in doubts.news(), doubts.news()) == (True, "")
 
 
 def test_no_more_is_taken_than_bytes_allow__and_what_could_not_be_read_comes_last() -> None:
@@ -83,6 +84,15 @@ def test_no_more_is_taken_than_bytes_allow__and_what_could_not_be_read_comes_las
     order = [entry.path for entry, _ in doubts.take(1000, MANY)]
     assert set(order[-3:]) == {entry.path for entry, _ in first}
     assert set(order) == set(entries)
+
+
+def test_one_that_cannot_be_read__keeps_no_session_from_ending() -> None:
+    doubts, _ = _doubted(1)
+    assert doubts.is_urgent
+    ((entry, n_tries),) = doubts.take(10, MANY)
+    doubts.add(entry, n_tries=n_tries + 1)
+    doubts.read(0.1, 100.0, at_least_s=60.0)
+    assert (doubts.is_urgent, doubts.due_s, doubts.news()) == (False, 160.0, "")
 
 
 def test_one_that_is_judged_anew_meanwhile__is_not_read_for_its_ctime() -> None:
@@ -147,6 +157,7 @@ def test_a_folder_copied_anew_with_all_its_times__is_read_again_and_nothing_is_d
     events = watched.session()
     said = _after(events, before)
     assert said["FileUnchanged"] >= SAMPLE, "no fewer, and the others in the session that lasts"
+    assert said["RootRemarked"] == 1, "a person is told"
     assert not set(said) & {"FileSeen", "FileSettled", "FileSuperseded", "ItemAdmitted", "StageQueued", "StageStarted"}
     assert {(row.path, row.status, row.digest) for row in watched.files.values()} == rows
     assert watched.counts == {"settled": n_files, "duplicate": 1}
