@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cryoframe.kernel.attempt import BUILT_IN_EXECUTORS
 from cryoframe.kernel.config import RunConfig, StageConfig
 from cryoframe.kernel.plan import Node
 from cryoframe.kernel.plugins import Plugins
+from cryoframe.records import events
 from cryoframe.records.provenance import job_record
 from cryoframe.records.state import Task
 from cryoframe.records.summaries import FIGURES
@@ -194,3 +195,16 @@ def keep_traceback(folder: Path, due: Due, scratch: Path, *, attempt: int, said:
     except OSError:
         return ""  # a full disk is no reason to lose the failure itself
     return str(place.relative_to(folder))
+
+
+def pass_on(
+    message: Mapping[str, Any], due: Due, *, publish: Callable[..., object], say: Callable[..., object]
+) -> None:
+    """Have an attempt's progress published and its metrics said."""
+    where = {"stage_id": due.node.id, "item_id": due.item_id}
+    if "progress" in message:
+        done, total, text = message["progress"]
+        publish(events.StageProgress, **where, done=int(done), total=int(total), message=str(text))
+    if "metric" in message:
+        name, value, unit = message["metric"]
+        say(events.MetricReported, **where, name=str(name), value=float(value), unit=str(unit))

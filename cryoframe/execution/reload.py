@@ -48,8 +48,11 @@ def reload(run: Run, config: RunConfig) -> tuple[str, ...]:
     ------
     ConfigError, PluginError
         If it cannot be used; nothing has changed then.
+    EnvironmentFault
+        If the disk refuses; nothing has changed either.
     """
     old, runner = run.config, run.runner_in_charge()
+    runner.catch_up()
     config = dataclasses.replace(config, executor=old.executor, executor_settings=old.executor_settings, **run.flags)
     _refuse_fixed(old, config)
     sources.forget()

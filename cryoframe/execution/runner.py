@@ -104,6 +104,7 @@ class Runner:
 
     def step(self, timeout_s: float = POLL_S) -> bool:
         """Collect what has ended, start what can be started; False when there is nothing left to do or wait for."""
+        self.catch_up()
         self.between()
         self._sweep.go_on()
         if self._running:
@@ -114,11 +115,16 @@ class Runner:
         self._claim()
         self._flush()
         crash_point("runner.finished")
+        self.catch_up()
+        return bool(self._running or self._waiting or self._sweep.is_on)
+
+    def catch_up(self) -> None:
+        """Say what a full disk refused, start what was claimed; before this nobody may go by what the journal knows."""
+        self._flush()
         while self._claimed:
             self._start(self._claimed.pop(0))
             crash_point("runner.started")
         self._flush()
-        return bool(self._running or self._waiting or self._sweep.is_on)
 
     def run_until_idle(self) -> None:
         """Step until there is nothing left to do; trouble with the disk of the run itself is waited out for a while.
@@ -196,15 +202,8 @@ class Runner:
 
     def hear(self, ticket: str, message: Mapping[str, Any]) -> None:
         """Pass an attempt's progress and metrics on to the bus."""
-        if (running := self._running.get(ticket)) is None:
-            return
-        where = {"stage_id": running.due.node.id, "item_id": running.due.item_id}
-        if "progress" in message:
-            done, total, text = message["progress"]
-            self._bus.publish(events.StageProgress, **where, done=int(done), total=int(total), message=str(text))
-        if "metric" in message:
-            name, value, unit = message["metric"]
-            self._say(events.MetricReported, **where, name=str(name), value=float(value), unit=str(unit))
+        if (running := self._running.get(ticket)) is not None:
+            attempts.pass_on(message, running.due, publish=self._bus.publish, say=self._say)
 
     # -- what is due ---------------------------------------------------------------------------------------------
     def _consider_unit(self, unit: str) -> None:
