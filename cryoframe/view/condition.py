@@ -142,13 +142,14 @@ class Watcher:
         holder = "" if end else said[0]
         last = journal.last()
         stands = self._stands(database, said[1])
+        cancelled = self._cancelled(said[1])
         return Condition(
             folder=os.fspath(self._folder.absolute()),
             holder=holder,
             last_holder=said[1],
             last_utc=last.time_utc if last else "",
             end="" if holder else self._end(end, database),
-            cancelled=self._cancelled(said[1]),
+            cancelled=cancelled,
             held=state.held(),
             stands=stands if holder else (),
             alarms=state.alarms(),
@@ -160,17 +161,14 @@ class Watcher:
         )
 
     def _end(self, end: str, database: Database) -> str:
-        if self._cancelled_by is not None and end != "lost":
+        if ("RunCancelled", "") in self._signs and end != "lost":
             return "cancelled"
         last = last_but(database, _BY_OTHERS)
         return end or ("ended" if last is None or type(last).__name__ == "RunFinished" else "lost")
 
-    @property
-    def _cancelled_by(self) -> Event | None:
-        return self._signs.get(("RunCancelled", ""))
-
     def _cancelled(self, holder: str) -> str:
-        event = self._cancelled_by
+        """Return who cancelled what that process did, and when; what an earlier one was told is forgotten."""
+        event = self._signs.get(("RunCancelled", ""))
         if event is None or _is_before(event, holder):
             self._signs.pop(("RunCancelled", ""), None)
             return ""

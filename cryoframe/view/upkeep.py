@@ -48,6 +48,8 @@ class Upkeep:
         self._watcher = condition.Watcher(folder)
         self._pictures = Pictures(folder)
         self._next_table_s = 0.0
+        #: Who had the run in hand when this began.
+        self._holder = condition.locked_by(folder)[1]
         for left in (path for name in (TABLE, PAGE) for path in folder.glob(f".{name}.*.part")):
             left.unlink(missing_ok=True)  # of one that was killed in the middle
 
@@ -64,9 +66,11 @@ class Upkeep:
         ended
             It is the last time: the work ends in good order.
         lost
-            Whoever was at work is gone without a word.
+            Whoever was at work is gone without a word; nothing is written if another has taken over already.
         """
         try:
+            if lost and condition.locked_by(self._folder)[1] != self._holder:
+                return ""
             database = Database.open(self._folder / DATABASE, read_only=True, examine=False)
             try:
                 self._write(database, "ended" if ended else "lost" if lost else "")

@@ -99,7 +99,7 @@ def reason(now: Condition, going: Pace) -> str:
         return f"By {now.held_by[0]} at {_utc(now.held_by[1])}." if now.held else f"{now.stands[0].reason}."
     if now.word == conditions.IDLE:
         return "All that has landed is done; the next file is waited for."
-    return f"{going.n_waiting} micrographs in work." if going.n_waiting else "At work on the whole set."
+    return f"{_counted(going.n_waiting, 'micrograph')} in work." if going.n_waiting else "At work on the whole set."
 
 
 @dataclass(frozen=True)
@@ -149,17 +149,21 @@ def _tiles(going: Pace) -> str:
     n_aside = going.n_set_aside + going.n_refused
     newest = f'<span data-at="{escape(going.newest_utc)}">{_age(going.newest_utc)}</span>' if going.newest_utc else "—"
     tiles = [
-        ("", f"{going.n_done}", "done"),
-        ("", f"{going.n_waiting}", "in work or waiting"),
-        ("", f"{going.landed_1_h}", "landed in the last hour"),
-        ("", f"{going.finished_1_h}", "finished in the last hour"),
+        ("", _count(going.n_done), "done"),
+        ("", _count(going.n_waiting), "in work or waiting"),
+        ("", _count(going.landed_1_h), "landed in the last hour"),
+        ("", _count(going.finished_1_h), "finished in the last hour"),
         ("", newest, "since the newest result"),
-        ("bad" if n_aside else "", f"{n_aside}", "set aside or refused"),
+        ("bad" if n_aside else "", _count(n_aside), "set aside or refused"),
     ]
     return '<div class="tiles">' + "".join(
         f'<div class="{style}"><span class="big">{value}</span><span class="what">{what}</span></div>'
         for style, value, what in tiles
     ) + "</div>"  # fmt: skip
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", "\u202f")
 
 
 def _newest(rows: Sequence[Row]) -> str:
@@ -185,7 +189,7 @@ def _figure(row: Row, path: str, said: str) -> str:
 
 
 def _said_of_picks(row: Row) -> str:
-    said = [f"{row['n_picks']} picks"] if row.get("n_picks") is not None else []
+    said = [_counted(row["n_picks"], "pick")] if row.get("n_picks") is not None else []
     motion_A = row.get("motion_total_A")
     return ", ".join(said + ([f"{float(motion_A):.0f}\u00a0Å motion"] if motion_A is not None else []))
 
@@ -238,7 +242,10 @@ def _command(verb: str, now: Condition, **flags: str) -> str:
 
 def _facts(now: Condition) -> str:
     rows: list[tuple[str, str]] = [
-        ("files accounted for", f"{escape(mark.root)}: {mark.n_files} files, all that was there {_ago(mark.up_to_utc)}")
+        (
+            "files accounted for",
+            f"{escape(mark.root)}: {_counted(mark.n_files, 'file')}, all that was there {_ago(mark.up_to_utc)}",
+        )
         for mark in now.watermarks
     ]
     holder = now.holder or (f"nobody; last {now.last_holder}" if now.last_holder else "nobody")
@@ -270,6 +277,10 @@ def _with_code(words: str) -> str:
     """Escape words; what stands between back-quotes is a command."""
     parts = escape(words).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+
+
+def _counted(n: object, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _utc(time_utc: str) -> str:

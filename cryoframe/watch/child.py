@@ -103,6 +103,8 @@ class Child:
             piece = self._piece(process, max(0.0, min(end_s, self._late_at_s) - now_s))
             if piece:
                 self._pieces += piece
+                # A sign of life, whenever it is heard: who asks may have been busy for longer than the deadline.
+                self._late_at_s = max(self._late_at_s, time.monotonic() + self._deadline_s)
             elif piece is not None or time.monotonic() >= self._late_at_s:
                 self.close()
                 died = "helper process died" if piece is not None else f"no answer in {self._deadline_s} s"

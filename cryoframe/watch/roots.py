@@ -150,6 +150,8 @@ class Root:
         """Return why not all that lies below the root is known, or an empty text."""
         if self.offline or not self.unreadable:
             return self.offline
+        if len(self.unreadable) == 1:
+            return f"a folder cannot be listed: {self.unreadable[0]}"
         return f"{len(self.unreadable)} folders cannot be listed, such as {self.unreadable[0]}"
 
     @property

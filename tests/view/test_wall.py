@@ -24,7 +24,7 @@ from cryoframe.records.journal import Journal
 from cryoframe.records.state import Standing, Task, Watermark
 from cryoframe.records.store import Store
 from cryoframe.view import wall
-from cryoframe.view.condition import Condition, Sign
+from cryoframe.view.condition import NOBODY, Condition, Sign, Watcher
 from cryoframe.view.exposures import PAGE
 from cryoframe.view.pace import pace
 from cryoframe.view.upkeep import Upkeep
@@ -186,4 +186,67 @@ def test_the_page_of_a_run__says_what_the_log_says_and_that_its_keeper_was_left_
     assert word((tmp_path / PAGE).read_text(encoding="utf-8")) == ("nobody", "nobody at work")
     assert not list(tmp_path.glob(".*.part"))
     assert len(ExposureTable.read(tmp_path / TABLE)) == 1
+    database.close()
+
+
+def test_numbers_of_one__are_said_so() -> None:
+    row = {**ROWS[2], "picks_png": "a.png", "n_picks": 1}
+    text = shown(Condition(holder="p", n_left=1, watermarks=[Watermark("/share", 4, 1, utc(30))]), [row])
+    assert "1 micrograph in work." in text
+    assert "1 pick<" in text
+    assert "/share: 1 file, " in text
+
+
+NASTY = "<script>alert(1)</script>\"'`\udce9\n\u202e"
+
+
+def test_hostile_names_and_messages__are_text_everywhere() -> None:
+    long = NASTY * 5000
+    plain = NASTY.replace("\udce9", "\\udce9")  # the table has UTF-8 only
+    rows: list[dict[str, object]] = [
+        {**ROWS[0], "micrograph_id": plain, "path": f"/x/{plain}", "picks_png": f"s/{plain}.png", "warnings": plain},
+        {**ROWS[3], "micrograph_id": plain, "path": f"/y/{plain}", "reason": plain * 5000},
+    ]
+    stands = [Sign(kind, NASTY, long, utc(9)) for kind in ("disk", "stage", "share")]
+    marks, alarms = [Watermark(NASTY, 1, 2, utc(3))], [Standing(NASTY, NASTY, long, utc(9))]
+    now = Condition(
+        folder=NASTY, holder=NASTY, held=f"paused by {NASTY} at {utc(9)}", cancelled=NASTY, stands=stands,
+        alarms=alarms, watermarks=marks,
+    )  # fmt: skip
+    table = ExposureTable.from_rows(rows)  # type: ignore[arg-type]
+    text = page(Shown(NASTY, now, pace(table), table.rows()), reload_s=15)
+    assert text.count("<script>") == 1, "its own"
+    assert "&lt;script&gt;" in text
+    assert text.encode("utf-8", "backslashreplace")
+
+
+def _began(folder: Path, moment: datetime) -> None:
+    words = f"process {os.getpid()} on {socket.gethostname()} since {moment:%Y-%m-%d %H:%M:%S %z}"
+    (folder / "lock").write_text(words, encoding="ascii")
+
+
+def test_a_process_that_was_killed__is_not_taken_for_cancelled_because_an_earlier_one_was(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "state.sqlite")
+    bus = Bus(Journal(database), "night")
+    _began(tmp_path, datetime.now(UTC) - timedelta(seconds=60))
+    bus.publish(events.RunOpened, folder=str(tmp_path), config_digest="d")
+    bus.publish(session_events.RunCancelled, who="anna")
+    bus.publish(events.RunFinished, reason="cancelled")
+    assert Watcher(tmp_path).look(database).end == "cancelled"
+    _began(tmp_path, datetime.now(UTC) + timedelta(seconds=60))
+    bus.publish(events.RunOpened, folder=str(tmp_path), config_digest="d")
+    now = Watcher(tmp_path).look(database)
+    assert (now.word, now.end, now.cancelled) == (NOBODY, "lost", "")
+    database.close()
+
+
+def test_the_keeper_of_one_that_is_gone__does_not_write_over_the_page_of_the_next(tmp_path: Path) -> None:
+    database = Database.open(tmp_path / "state.sqlite")
+    Bus(Journal(database), "night").publish(events.RunOpened, folder=str(tmp_path), config_digest="d")
+    _began(tmp_path, NOW)
+    left = Upkeep("night", tmp_path)
+    _began(tmp_path, NOW + timedelta(seconds=9))
+    (tmp_path / PAGE).write_text("of the next", encoding="ascii")
+    assert left.write(lost=True) == ""
+    assert (tmp_path / PAGE).read_text(encoding="ascii") == "of the next"
     database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,18 @@ def test_a_movie_whose_reader_died_once__is_asked_again_and_one_that_kills_it_is
     with pytest.raises(Corrupt, match="did not survive"):
         asking.n_frames(path)
     asking.close()
+
+
+def test_a_long_answer_that_is_fetched_late__is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from cryoframe.watch.child import serve\nserve(lambda said: {'answer': 'y' * said['length']})\n"
+    (tmp_path / "talker.py").write_text(text, encoding="ascii")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    talker = child.Child("talker", 0, deadline_s=0.2)
+    assert talker.ask({"length": 1}) == {"answer": "y"}
+    talker.start({"length": 3_000_000})  # more than a pipe holds: it waits for whoever asked
+    time.sleep(0.5)
+    answer = None
+    while answer is None:
+        answer = talker.poll(1.0)
+    assert len(answer["answer"]) == 3_000_000
+    talker.close()
