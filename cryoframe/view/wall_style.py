@@ -29,7 +29,7 @@ font-size:clamp(1rem,1.35vw,1.7rem);line-height:1.3;overflow-wrap:anywhere}
 .stands li.alarm b{color:var(--bad)}.stands li.pause b{color:var(--warn)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,9.5rem),1fr));gap:.8vw;margin:1.6vh 0 0}
 .tiles div{background:var(--card);border-radius:8px;padding:.7em .9em;min-width:0}
-.tiles .big{display:block;font-size:clamp(1.7rem,3.5vw,4.6rem);font-weight:700;line-height:1.05;
+.tiles .big{display:block;font-size:clamp(1.7rem,3.2vw,4.6rem);font-weight:700;line-height:1.05;
 font-variant-numeric:tabular-nums;white-space:nowrap}.tiles .what{color:var(--soft);font-size:clamp(.85rem,1vw,1.2rem)}
 .tiles .bad .big{color:var(--bad)}
 .newest{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,34rem),1fr));gap:0 1.6vw}
@@ -38,7 +38,7 @@ font-variant-numeric:tabular-nums;white-space:nowrap}.tiles .what{color:var(--so
 .strip img{width:100%;aspect-ratio:1;object-fit:cover;display:block}
 .strip figcaption{padding:.35em .5em .45em;color:var(--ink);font-size:clamp(.85rem,.95vw,1.2rem);line-height:1.3}
 .strip small{color:var(--soft);display:block;font-size:.8em;white-space:nowrap;overflow:hidden;text-overflow:ellipsis;
-direction:rtl}
+direction:rtl;text-align:left}
 .classes{display:flex;flex-wrap:wrap;gap:.4vw}.classes img{width:clamp(3.6rem,6vw,8rem);display:block;height:auto}
 .classes figure{margin:0;background:var(--card);border-radius:6px;overflow:hidden;text-align:center}
 .classes figcaption{font-size:.8rem;padding:.15em;color:var(--soft)}
