@@ -6,7 +6,9 @@ Layers: (a) the name, (b) a positive marker, (c) the same size and mtime in two 
 
 from __future__ import annotations
 
+import errno
 import fnmatch
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,6 +36,15 @@ VANISHED = "vanished before it was complete"
 #: Folders that systems keep to themselves: that they cannot be listed is no news, and nothing lands there.
 SYSTEM_FOLDERS = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 UNREADABLE = "Unreadable"
+#: Trouble of a share or a machine that passes: a file is refused for it only after so many looks, `poll_s` apart.
+PASSING = tuple(
+    os.strerror(number)
+    for number in (
+        errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EMFILE,
+        errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
+    )
+)  # fmt: skip
+MAX_REFUSED = 20
 PENDING = ("waiting", "settling", "superseded")
 STATUSES = (*PENDING, "incomplete", "admitted", "rejected", "ignored", "duplicate")
 _STATUS_OF_ROW = {"settled": "admitted", "duplicate": "duplicate", "ignored": "ignored", "rejected": "rejected"}
@@ -53,6 +64,7 @@ class Entry:
     #: Size and mtime that the journal has.
     announced: tuple[int, int] = (-1, 0)
     look: Look | None = None
+    #: Looks that showed the same; below 0, so many in a row that could not be taken.
     n_looks: int = 0
     stable_since_s: float = 0.0
     first_s: float = 0.0

@@ -21,6 +21,8 @@ from cryoframe.watch.agenda import Agenda
 from cryoframe.watch.doubts import Doubts
 from cryoframe.watch.readiness import (
     EPU_ENDINGS,
+    MAX_REFUSED,
+    PASSING,
     PATTERNS,
     SIDE_CARS,
     UNREADABLE,
@@ -298,10 +300,11 @@ class Root:
             entry.observe(look, over_s)
             self._appoint(entry, now_s)
             return []
-        entry.look, entry.n_looks, entry.reason, entry.held = None, 0, look, True
+        entry.look, entry.n_looks, entry.reason, entry.held = None, min(0, entry.n_looks) - 1, look, True
         gone = look in _GONE or entry.path not in self._on_disk  # the rescan says whether it, or its share, is gone
-        if gone or now_s - entry.first_s < self.config.settle_s:
-            self._agenda.put(entry, now_s + self._apart_s)
+        passes = look in PASSING and entry.n_looks > -MAX_REFUSED
+        if gone or passes or now_s - entry.first_s < self.config.settle_s:
+            self._agenda.put(entry, now_s + (self.config.poll_s if passes else self._apart_s))
             return []
         return [self.reject(entry, UNREADABLE, look)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -13,7 +14,7 @@ from cryoframe.errors import EnvironmentFault
 from cryoframe.kernel.config import WatchConfig
 from cryoframe.records.events import FileIgnored, FileRejected, FileSeen
 from cryoframe.records.state import FileRow
-from cryoframe.watch.readiness import VANISHED
+from cryoframe.watch.readiness import MAX_REFUSED, VANISHED
 from cryoframe.watch.roots import Root
 from cryoframe.watch.scanner import AtOnce, Changes, Look, Seen, Tree
 
@@ -194,6 +195,25 @@ def test_a_file_that_cannot_be_opened__is_visible_after_the_settling_time(
     assert (cls, payload["kind"], payload["reason"]) == (FileRejected, "Unreadable", "Permission denied")
     (root.folder / "a.tif").chmod(0o600)
     assert said(root) == [("FileSeen", "a.tif")]
+
+
+def test_a_share_that_fails_while_a_file_is_opened__blames_the_file_only_in_the_end(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root.folder / "a.tif").write_text("1")
+    said(root, 0.0)
+    taken = root.scanner.look
+    for error in (errno.EIO, errno.ESTALE, errno.ENOTCONN):
+        monkeypatch.setattr(root.scanner, "look", lambda paths, error=error: dict.fromkeys(paths, os.strerror(error)))
+        assert root.look(1000.0 * error) == []
+        assert root.entries["a.tif"].is_pending
+    monkeypatch.setattr(root.scanner, "look", taken)
+    assert root.look(1e6) == []
+    assert root.entries["a.tif"].look is not None
+    monkeypatch.setattr(root.scanner, "look", lambda paths: dict.fromkeys(paths, os.strerror(errno.EIO)))
+    n_looks = next(n for n in range(1, 100) if root.look(2e6 + 1000.0 * n))
+    assert n_looks == MAX_REFUSED
+    assert root.entries["a.tif"].status == "rejected"
 
 
 def test_any_order_of_arrival__gives_the_same_statuses(tmp_path: Path) -> None:
