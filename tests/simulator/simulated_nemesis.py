@@ -14,7 +14,7 @@ from simulated_world import Killed
 
 from cryoframe.execution import control, ledger, sweep
 from cryoframe.records import journal, state
-from cryoframe.watch import accounts, daemon, doorstep, entrance, intake, roots, scanner
+from cryoframe.watch import accounts, daemon, doorstep, entrance, intake, rescans, roots, scanner
 from cryoframe.watch.accounts import Tick
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ _LIMITS: tuple[tuple[Any, ...], ...] = (
     (scanner, "PAGE", 1, 2, 7), (scanner, "FEW", 0, 3), (scanner, "CHEAP_S", 0.0), (scanner, "FULL_EVERY", 100.0, 1e4),
     (roots, "BATCH", 1, 3), (entrance, "GROUP", 1, 2, 5), (entrance, "LINGER_S", 0.0, 5.0),
     (entrance, "_GROUP_BYTES", 1, 100), (entrance, "_NAME_BYTES", 1, 300), (daemon, "ADMIT_S", 0.0, 0.01),
-    (daemon, "SCANS_APART", 30.0), (daemon, "LOOKS_A_SETTLING", 1.0, 100.0), (sweep, "LOOK_S", 0.0),
+    (rescans, "SCANS_APART", 30.0), (rescans, "TAKE_S", 0.03), (rescans, "LINGER_S", 0.0, 1.0),
+    (daemon, "LOOKS_A_SETTLING", 1.0, 100.0), (sweep, "LOOK_S", 0.0),
     (sweep, "SLICE_S", 0.0), (sweep, "_AT_ONCE", 1), (journal, "MAX_GROUP", 1), (journal, "_PAGE", 3),
     (ledger, "_RECENT", 1), (intake, "_CHUNK_BYTES", 7, 40), (doorstep, "_MAX_READ", 1), (state, "_PAGE", 2),
     (accounts, "QUIET_S", 0.0, 1e4), (control, "LOOK_S", 0.0, 30.0),
@@ -135,7 +136,7 @@ class Nemesis:
         self.is_over = False
         #: Whether the disk of the run refused anything to this process.
         self.was_refused = False
-        self.n_ticks = 0
+        self.n_ticks, self._bare_s = 0, 0.0
         self.schedule: list[str] = []
 
     def knobs(self) -> list[Any]:
@@ -198,12 +199,15 @@ class Nemesis:
         if disk.away or disk.is_bare:
             return
         if self._chance.random() < 0.3:
-            disk.is_bare = True
+            disk.is_bare, self._bare_s = True, self._world.now_s
         else:
             disk.away = self._chance.choice((errno.ENOTCONN, errno.ESTALE, errno.EIO, errno.ETIMEDOUT, -1))
         self._for("share away", 1.0, 1500.0, self.share_back)
 
     def share_back(self) -> None:
+        if self._its.disk.is_bare:  # what landed meanwhile nobody could see, nor that it could not be seen
+            for file in self._its.microscope.files.values():
+                file.since_s = self._world.now_s if file.since_s >= self._bare_s else file.since_s
         self._its.disk.away, self._its.disk.is_bare = 0, False
         self._its.processes.share_is_back()
 

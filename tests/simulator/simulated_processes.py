@@ -23,6 +23,8 @@ from simulated_world import Instead, World
 from cryoframe.watch import child, intake, prober, scanner
 
 _FIRST_DESCRIPTOR = 1 << 21
+#: After one trouble so many questions are answered well.
+RESPITE = 12
 Answering = Callable[[Mapping[str, Any], Callable[[str], None]], dict[str, Any]]
 
 
@@ -44,6 +46,8 @@ class Processes:
         self.world, self.disk, self.hardship = world, disk, Hardship()
         self.alive: dict[int, Helper] = {}
         self.n_started = 0
+        #: Of each kind of helper, the questions that go well before the next trouble: else good files are blamed.
+        self.respite: dict[str, int] = {}
 
     def popen(self, command: list[str], **_: object) -> Helper:
         """Stand in for ``subprocess.Popen``."""
@@ -173,7 +177,7 @@ class Helper:
         self._is_awake = True
         self.work_soon()
 
-    _is_awake = False
+    _is_awake = _may_fail = False
 
     def ask(self, text: bytes) -> None:
         if self.is_dead:
@@ -189,7 +193,11 @@ class Helper:
         self._is_busy = True
         hardship, chance = self._processes.hardship, self._world.chance("helpers")
         delay_s = hardship.answer_s * (0.5 + chance.random())
-        if self._world.happens(f"{self.name} late", hardship.p_late):
+        respite = self._processes.respite.get(self.name, 0)
+        self._processes.respite[self.name] = respite - 1
+        self._may_fail = respite <= 0
+        if self._may_fail and self._world.happens(f"{self.name} late", hardship.p_late):
+            self._processes.respite[self.name] = RESPITE
             delay_s += chance.choice((5.0, 40.0, 100.0, 400.0))
         self._world.after(delay_s, "", self._work)
 
@@ -197,7 +205,7 @@ class Helper:
         self._is_busy = False
         if self.is_dead or not self._questions:
             return
-        dies = self._world.happens(f"{self.name} dies", self._processes.hardship.p_dies)
+        dies = self._may_fail and self._world.happens(f"{self.name} dies", self._processes.hardship.p_dies)
         if dies and self._world.chance("helpers").random() < 0.5:
             self._die(b"")
             return
@@ -227,6 +235,7 @@ class Helper:
 
     def _die(self, last: bytes) -> None:
         self._world.say(f"{self.name} dies")
+        self._processes.respite[self.name] = RESPITE
         self.said += last
         self.is_dead = True
 
