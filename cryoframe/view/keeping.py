@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import subprocess
 import sys
@@ -183,9 +184,10 @@ class Apart:
 
     def _begun(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-P", "-m", "cryoframe.view.upkeep", self._run_id, str(self._folder)]
+        environment = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # the one that gives memory back
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         # In a session of its own: Ctrl-C is the daemon's, which has it write once more.
-        self._process = subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+        self._process = subprocess.Popen(command, text=True, start_new_session=True, env=environment, **pipes)  # type: ignore[call-overload]
         self._n_writings = 0
         assert self._process is not None
         return self._process

@@ -102,11 +102,14 @@ class Upkeep:
 
 def serve(run_id: str, folder: str) -> int:
     """Write whenever a line comes, until the last one; 1 when there was no last one."""
+    import pyarrow as pa
+
     upkeep = Upkeep(run_id, Path(folder))
     before_s = time.process_time()
     for word in sys.stdin:
         ended = word.strip() == LAST
         error = upkeep.write(ended=ended)
+        pa.default_memory_pool().release_unused()
         now_s = time.process_time()
         sys.stdout.write(json.dumps({"error": error, "cpu_s": now_s - before_s, "due_s": upkeep.due_s}) + "\n")
         sys.stdout.flush()
