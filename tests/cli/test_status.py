@@ -209,3 +209,21 @@ def test_a_run_of_an_older_version__is_looked_into_as_it_is(
     assert said["tasks"] == {"ctf": {"done": 2, "interrupted": 1}}
     assert len((tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()) == 5
     assert path.read_bytes() == before
+
+
+def test_a_retry_while_somebody_is_at_work__is_asked_of_that_process(
+    run: Bus, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    def answer(_: Path, verb: str, *, stage: str, item: str) -> str:
+        asked.append((verb, stage, item))
+        return "1 queued again"
+
+    monkeypatch.setattr("cryoframe.cli.asking.ask", answer)
+    run.publish(events.StageGivenUp, stage_id="ctf", item_id="a", key="k", reason="torn")
+    with at_work(tmp_path):
+        assert main(["retry", str(tmp_path / "run"), "--item", "a"]) == 0
+        assert main(["retry", str(tmp_path / "run"), "--item", "none of that name"]) == 0
+    assert asked == [("retry", "", "a")]
+    assert capsys.readouterr().out.splitlines() == ["1 queued again", "0 queued again"]
