@@ -28,11 +28,10 @@ from cryoframe.records.events import Value
 from cryoframe.records.state import Item, Task
 from cryoframe.records.store import PRODUCT, Committed
 
-POLL_S = 0.5
+#: A step waits for so long; so many tasks are looked at in it.
+POLL_S, CLAIMS = 0.5, 500
 #: With less than this free, nothing is started; ``room`` says when it goes on.
 LOW_WATER_MB = 256
-#: What a share that is away keeps back is looked at again after so long; so many tasks are looked at in a step.
-AWAY_S, CLAIMS = 5.0, 500
 
 
 class Runner:
@@ -100,6 +99,7 @@ class Runner:
     def admit(self, item: Item) -> None:
         """Take in an item that arrived or changed; what is due for it is said with the next step."""
         self.ledger.add(item)
+        self._waiting.take_up(item.item_id)  # it may lie elsewhere now
         self._consider_unit(item.item_id)
 
     def step(self, timeout_s: float = POLL_S) -> bool:
@@ -246,6 +246,7 @@ class Runner:
     def _claim(self) -> None:
         """Take tasks from the queue as far as there are workers, devices and room on the disk."""
         self._blocked = False
+        self._waiting.missing(self.away)
         n_most = 0 if self.held or self.stopping else self.config.workers
         for _ in range(CLAIMS):
             if len(self._running) + len(self._claimed) >= n_most or not self._waiting or not self._has_room():
@@ -267,7 +268,7 @@ class Runner:
             self._consider(place.node, place.item_id)
             return
         if attempts.is_away(due, self.away):
-            self._waiting.push(due, delay_s=AWAY_S)
+            self._waiting.set_aside(place)
             return
         attempt = known.attempts + 1
         try:

@@ -1,10 +1,15 @@
-"""The tasks that wait: for a worker, in order of urgency, or for their time to be tried again. Runs nothing."""
+"""The tasks that wait: for a worker, in order of urgency, for their time to be tried again, for a share to return.
+
+Runs nothing.
+"""
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from cryoframe.execution.ledger import Due, Ledger
@@ -41,6 +46,9 @@ class Waiting:
         self._rank = {stage_id: -at for at, stage_id in enumerate(stages)}
         self._ready: list[Place] = []
         self._later: list[Place] = []
+        #: By item, what reads from a folder that cannot be reached; and the folders for which that is so.
+        self._aside: dict[str, list[Place]] = {}
+        self._n_aside, self._missing = 0, list[Path]()
         self._number = 0
 
     @classmethod
@@ -49,7 +57,7 @@ class Waiting:
         return cls([node.id for node in ledger.plan.nodes], newest=ledger.config.watch.order == "newest")
 
     def __len__(self) -> int:
-        return len(self._ready) + len(self._later)
+        return len(self._ready) + len(self._later) + self._n_aside
 
     def push(self, due: Due, *, delay_s: float = 0.0) -> None:
         """Put a task in, to be had after `delay_s` at the earliest."""
@@ -63,6 +71,24 @@ class Waiting:
     def _put(self, place: Place) -> None:
         self._number += 1
         heapq.heappush(self._ready, place._replace(rank=self._rank[place.node.id], number=self._step * self._number))
+
+    def set_aside(self, place: Place) -> None:
+        """Keep a task that was taken out until other folders are missing: there may be very many of them, for hours."""
+        self._aside.setdefault(place.item_id, []).append(place)
+        self._n_aside += 1
+
+    def missing(self, folders: Collection[Path]) -> None:
+        """Take note of the folders that cannot be reached; if they are others than before, all may be tried again."""
+        if self._missing != list(folders):
+            self._missing = list(folders)
+            for item_id in list(self._aside):
+                self.take_up(item_id)
+
+    def take_up(self, item_id: str) -> None:
+        """Have an item's tasks tried again at their old place."""
+        for place in self._aside.pop(item_id, ()):
+            heapq.heappush(self._ready, place)
+            self._n_aside -= 1
 
     def pop(self, may: Callable[[Node], bool]) -> Place | None:
         """Take out the first task of a stage that may start now; None where there is none."""
@@ -88,10 +114,11 @@ class Waiting:
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Yield (stage, item) of every task."""
-        yield from ((place.node.id, place.item_id) for queue in (self._ready, self._later) for place in queue)
+        queues = (self._ready, self._later, *self._aside.values())
+        yield from ((place.node.id, place.item_id) for place in chain.from_iterable(queues))
 
     def clear(self) -> list[Place]:
         """Take everything out."""
-        taken = [*self._ready, *self._later]
-        self._ready, self._later = [], []
+        taken = [*self._ready, *self._later, *chain.from_iterable(self._aside.values())]
+        self._ready, self._later, self._aside, self._n_aside = [], [], {}, 0
         return taken

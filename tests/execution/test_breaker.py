@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from run_world import World, names
 
 from cryoframe.execution.breaker import MAX_TRIAL_S, TRIAL_S, WINDOW, Breaker
-from cryoframe.records.events import StageFailed
+from cryoframe.records.events import ItemAdmitted, StageFailed
 from cryoframe.records.session_events import StageHeld, StageReleased
 
 
@@ -129,11 +130,8 @@ def test_a_share_that_goes_while_a_plugin_reads__is_held_against_nobody(tmp_path
 
 
 @pytest.mark.usefixtures("no_discovery")
-def test_what_reads_from_a_share_that_is_known_to_be_away__is_not_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_reads_from_a_share_that_is_known_to_be_away__is_not_begun(tmp_path: Path) -> None:
     world = World(tmp_path, n_micrographs=6, stages=("ctf",))
-    monkeypatch.setattr("cryoframe.execution.runner.AWAY_S", 0.01)
     with world.open() as run:
         runner = run.runner(live=True)
         run.admit_inputs()
@@ -142,6 +140,16 @@ def test_what_reads_from_a_share_that_is_known_to_be_away__is_not_begun(
             runner.step(0.001)
         assert run.state.task_counts()["ctf"] == {"queued": 6}
         assert "StageStarted" not in names(run)
+        known = run.state.item("m3.mrc")
+        assert known is not None
+        elsewhere = tmp_path / "m3.mrc"
+        (world.raw / "m3.mrc").rename(elsewhere)
+        moved = replace(known, path=str(elsewhere))
+        run.bus.publish(ItemAdmitted, **{**vars(moved), "facts": dict(moved.facts)})
+        runner.admit(moved)
+        while "done" not in run.state.task_counts()["ctf"]:
+            runner.step(0.005)
+        assert run.state.task_counts()["ctf"] == {"queued": 5, "done": 1}, "the one that lies elsewhere now"
         runner.away = [tmp_path / "elsewhere"]
         while runner.step(0.005):
             pass

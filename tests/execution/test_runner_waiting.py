@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -66,3 +67,23 @@ def test_the_newest_first__where_that_is_asked_for_and_later_stages_still_before
     for stage, item in (("a", "1"), ("a", "2"), ("b", "1"), ("a", "3"), ("b", "2")):
         waiting.push(_due(stage, item))
     assert _taken(waiting) == ["b2", "b1", "a3", "a2", "a1"]
+
+
+def test_what_reads_from_a_folder_that_is_missing__is_tried_when_another_is_and_costs_nothing_until_then() -> None:
+    waiting, share = Waiting(["a", "b"], newest=True), Path("/share")
+    waiting.missing([share])
+    for number in range(5):
+        waiting.push(_due("a", str(number)))
+    for _ in range(4):
+        place = waiting.pop(lambda _: True)
+        assert place is not None
+        waiting.set_aside(place)
+        waiting.missing([share])
+    assert (len(waiting), sorted(waiting.names())) == (5, [("a", str(number)) for number in range(5)])
+    assert _taken(waiting) == ["a0"], "what was put aside keeps no other from its turn"
+    assert waiting.until_s() == float("inf")
+    waiting.take_up("2")
+    assert _taken(waiting) == ["a2"]
+    waiting.missing([])
+    assert _taken(waiting) == ["a4", "a3", "a1"], "in their order"
+    assert not waiting
