@@ -40,6 +40,8 @@ GLANCE_S = 0.05
 LOOKS_A_SETTLING = 10.0
 #: Requests are looked for at least so often.
 MAX_WAIT_S = 1.0
+#: Alarms are judged after each rescan, and so often besides; but not before so many times what it took has passed.
+ATTEND_S, ATTENTION_APART = 30.0, 50.0
 _KINDS = {"movies": "Movie", "micrographs": "Micrograph"}
 
 
@@ -132,6 +134,7 @@ class Daemon:
         self.rescans = Rescans(self.roots, self._publish, self._note_change)
         self._generation, self._next_look_s = 0, 0.0
         self._last_change_s = time.monotonic()
+        self._attend_due_s, self._attend_again_s = 0.0, 0.0
         self._stopping, self._reload_asked = False, False
         run.renewed.append(self._renew)
         self.on_tick: Callable[[Tick], None] | None = None
@@ -215,10 +218,13 @@ class Daemon:
         if self._reload_asked:
             self._reload()
         self._scan(now_s)
+        if now_s >= self._attend_due_s:  # rescans may be far apart
+            self._attend()
         self._look()
+        pressed = self.rescans.is_pressed
         if not self._guard.reason:
             self._admit_ready()
-        pressed = any(entrance.is_pressed for entrance in self._entrances) or self.rescans.is_pressed
+            pressed = pressed or any(entrance.is_pressed for entrance in self._entrances)
         pressed = pressed or self._look_due_s() <= time.monotonic()
         runner.away = [root.folder for root in self.roots if root.offline]
         asked = [root for root in self.roots if root.is_asked and not root.is_silent]
@@ -255,9 +261,17 @@ class Daemon:
             self._last_change_s = now_s  # starting up is not idling
         one.over(now_s, self._config.poll_s, time.thread_time() - cpu_s + one.root.scan_cpu_s)
         self._generation += 1
-        self._attention.look(self.roots, self._run.runner(live=True), self._guard)
+        if now_s >= self._attend_again_s:
+            self._attend()
         if self.on_tick is not None:
             self.on_tick(self._tick(one.took_s))
+
+    def _attend(self) -> None:
+        """See whether an alarm is to be raised or is over."""
+        start_s = time.monotonic()
+        self._attention.look(self.roots, self._run.runner(live=True), self._guard)
+        now_s = time.monotonic()
+        self._attend_due_s, self._attend_again_s = now_s + ATTEND_S, now_s + ATTENTION_APART * (now_s - start_s)
 
     def _note_change(self, at_s: float) -> None:
         self._last_change_s = max(self._last_change_s, at_s)
@@ -309,7 +323,9 @@ class Daemon:
 
     # -- waiting and ending -------------------------------------------------------------------------------------
     def _until_due_s(self) -> float:
-        due_s = min(self.rescans.due_s, self._look_due_s(), *(recheck.due_s for recheck in self._rechecks))
+        due_s = min(self.rescans.due_s, self._look_due_s())
+        if not self._guard.reason:  # else nothing is read again
+            due_s = min(due_s, *(recheck.due_s for recheck in self._rechecks))
         reading = [one.is_reading for one in self._entrances] + [one.is_reading for one in self._rechecks]
         if any(reading):
             due_s = min(due_s, time.monotonic() + MIN_GAP_S)

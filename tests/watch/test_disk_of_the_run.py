@@ -20,6 +20,8 @@ from cryoframe.errors import CryoframeError
 from cryoframe.execution.run import Run
 from cryoframe.records.database import Database
 from cryoframe.records.state import State
+from cryoframe.watch.daemon import Daemon
+from cryoframe.watch.guard import DiskGuard
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="this needs root")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -181,3 +183,23 @@ def test_each_product_of_a_session__is_synced_then_named_then_synced_then_record
         assert recorded, "the event is seen on its way to the disk"
         assert min(recorded) > synced > at, "the name is on the disk before the event says so"
     figure("commits of a session in the right order", len(named))
+
+
+@pytest.mark.parametrize("what", ["doubted", "landing"])
+def test_while_the_disk_is_short__what_has_to_wait_for_it_costs_no_processor(watched: Watched, what: str) -> None:
+    watched.configure(poll_s=0.4, observer="polling")
+    path = watched.put("a.mrc")
+    watched.session(0.1)
+    path.chmod(0o440)
+    with Run.open(watched.folder / "run.toml") as run:
+        guard = DiskGuard(run.folder, low_bytes=1 << 60, reserve_bytes=4096)
+        daemon, runner = Daemon(run, guard), run.runner(live=True)
+        daemon._entrances[0].is_pressed = what == "landing"
+        while not (guard.reason and len(daemon.roots[0].doubts)):
+            daemon._turn(runner)
+        n_turns, end_s = 0, time.monotonic() + 1.0
+        while time.monotonic() < end_s:
+            daemon._turn(runner)
+            n_turns += 1
+        daemon.close()
+    assert n_turns < 50
