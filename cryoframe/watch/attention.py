@@ -26,7 +26,7 @@ _PROGRESS = (
 
 
 class Attention:
-    """Looks at a session once a rescan.
+    """Looks at a session when it is asked to.
 
     Parameters
     ----------

@@ -134,7 +134,7 @@ class Daemon:
         self.rescans = Rescans(self.roots, self._publish, self._note_change)
         self._generation, self._next_look_s = 0, 0.0
         self._last_change_s = time.monotonic()
-        self._attend_due_s, self._attend_again_s = 0.0, 0.0
+        self._attend_due_s, self._attend_again_s = time.monotonic() + ATTEND_S, 0.0
         self._stopping, self._reload_asked = False, False
         run.renewed.append(self._renew)
         self.on_tick: Callable[[Tick], None] | None = None

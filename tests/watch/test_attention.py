@@ -113,7 +113,7 @@ def test_a_configuration_that_was_refused__is_remarked_on_until_one_is_in_force(
         path.write_text(text + "params = { scael = 1.0 }\n")
         with pytest.raises(PluginError):
             run.reload()
-        assert "scael" in remarks(run.folder)[-1]
+        assert "scael" in remarks(run._database)[-1]
         path.write_text(text)
         run.reload()
-        assert not any("was refused" in remark for remark in remarks(run.folder))
+        assert not any("was refused" in remark for remark in remarks(run._database))
