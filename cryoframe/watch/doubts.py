@@ -13,6 +13,7 @@ import heapq
 import math
 import os
 import zlib
+from collections.abc import Collection
 
 from cryoframe.watch.readiness import Entry
 
@@ -75,6 +76,14 @@ class Doubts:
                 found.append((entry, n_tries))
                 n_bytes += entry.size
         return found
+
+    def drop(self, paths: Collection[str]) -> None:
+        """Forget files that are gone; those that return are doubted again, whatever their ctime is then."""
+        if dropped := self._there.keys() & paths:
+            for path in dropped:
+                self._there.pop(path).ctime_ns = -1
+            self._heap = [place for place in self._heap if place[-1] in self._there]
+            heapq.heapify(self._heap)
 
     def same(self, entry: Entry) -> None:
         """Take note that one is as it was."""

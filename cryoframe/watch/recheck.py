@@ -125,6 +125,8 @@ class Recheck:
     def _put_back(self, entry: Entry, n_tries: int) -> None:
         if entry.is_in:
             self._root.doubts.add(entry, n_tries=n_tries)
+            if not self._root.may_have(entry):
+                self._root.doubts.drop({entry.path})
 
     def _put_back_all(self) -> None:
         while self._inside:

@@ -183,7 +183,8 @@ class Root:
             yield from self._changed(path, seen, now_s, fresh=changes.fresh)
         if changes.more:
             return
-        gone = self.entries.keys() - self._on_disk if changes.fresh else changes.gone
+        gone = self.entries.keys() - self._on_disk if changes.fresh else set(changes.gone)
+        self.doubts.drop(gone)
         for path in sorted(gone):
             entry = self.entries[path]
             if entry.is_pending:
@@ -385,6 +386,10 @@ class Root:
     def path(self, entry: Entry) -> Path:
         """Return where the file lies."""
         return self.folder / entry.path
+
+    def may_have(self, entry: Entry) -> bool:
+        """Whether the file is there, as far as the last rescan tells."""
+        return self.is_scanned or bool(self.offline) or entry.path in self._on_disk
 
     def unchanged(self, entry: Entry, digest: str) -> Said:
         """Say that the file has the content it had, whatever its ctime."""

@@ -16,7 +16,9 @@ from watched_session import Watched, admitted, finished, mrc_bytes, wait_for
 from cryoframe.execution.run import Run
 from cryoframe.records.events import Event, FileSeen, FileSettled, FileSuperseded
 from cryoframe.records.session_events import FileUnchanged
+from cryoframe.watch.daemon import Daemon
 from cryoframe.watch.doubts import FALSE_ALARMS, SAMPLE, SHARE, Doubts
+from cryoframe.watch.guard import DiskGuard
 from cryoframe.watch.readiness import Entry
 
 MANY = 1 << 40
@@ -220,3 +222,33 @@ def test_a_batch_run_again__digests_the_files_whose_ctime_changed_and_does_nothi
     assert (said["FileUnchanged"], said["FileSuperseded"], said["StageFinished"]) == (1, 1, 1)
     said = _after(session(), events)
     assert not set(said) & {"FileUnchanged", "FileSettled", "StageStarted"}
+
+
+def test_files_that_go_while_they_are_in_doubt__are_waited_for_by_nobody_and_doubted_when_they_return(
+    watched: Watched,
+) -> None:
+    names = [f"{number}.mrc" for number in range(3)]
+    for number, name in enumerate(names):
+        watched.put(name, float(number))
+    watched.session(0.2)
+    for name in names:
+        (watched.land / name).chmod(0o440)
+    away = watched.folder / "away"
+    with Run.open(watched.folder / "run.toml") as run:
+        daemon = Daemon(run, DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096))
+        root, recheck = daemon.roots[0], daemon._rechecks[0]
+        root.rescan(time.monotonic())
+        assert len(root.doubts) == 3
+        recheck._begin()  # they are in hand
+        recheck._put_back(*recheck._inside.popleft())
+        assert len(root.doubts) == 1
+        watched.land.rename(away)
+        watched.land.mkdir()
+        root.rescan(time.monotonic())
+        recheck._put_back_all()  # they could not be read
+        assert (len(root.doubts), root.doubts.is_urgent, root.doubts.due_s) == (0, False, math.inf)
+        watched.land.rmdir()
+        away.rename(watched.land)
+        root.rescan(time.monotonic())
+        assert len(root.doubts) == 3
+        daemon.close()
