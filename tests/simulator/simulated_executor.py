@@ -21,6 +21,8 @@ from cryoframe.records.store import PRODUCT
 
 #: Contents of which every attempt at one of the stages fails.
 POISON_EVERY = 17
+#: A file of every product, which an attempt that lies leaves cut.
+BESIDE, CONTENT = "beside.dat", bytes(range(16))
 CANCELLED = ("environment", "cancelled")
 
 
@@ -203,6 +205,7 @@ class Simulated:
         folder = Path(job.folder) / PRODUCT
         folder.mkdir()
         products.save(CtfFit(job.item_digest or "set", 1e4, 9e3, 1.0), folder)
+        (folder / BESIDE).write_bytes(CONTENT)
         return {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*")}
 
     def _end(
@@ -241,8 +244,7 @@ class Simulated:
         try:
             files = self._write(attempt.job)
             if self._world.pick("executor", (True, False)):
-                made = Path(attempt.job.folder) / PRODUCT / "product.json"
-                made.write_bytes(made.read_bytes()[:-5])
+                (Path(attempt.job.folder) / PRODUCT / BESIDE).write_bytes(CONTENT[:-5])
             else:
                 files["absent.npy"] = 10
         except OSError as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from simulated_executor import POISON_EVERY
+from simulated_executor import BESIDE, CONTENT, POISON_EVERY
 
 from cryoframe.testing.soak import history
 
@@ -94,10 +93,8 @@ def violations(session: Session) -> list[str]:
 
 def _cut(session: Session) -> Iterator[str]:
     """Yield the products that are not what an attempt made that went well."""
-    for path in session.facility.out.glob("stages/*/*/product/product.json"):
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+    for path in session.facility.out.glob("stages/*/*/product"):
+        if not (path / BESIDE).is_file() or (path / BESIDE).read_bytes() != CONTENT:
             yield str(path)
 
 

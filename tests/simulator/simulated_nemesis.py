@@ -50,9 +50,10 @@ class Plan:
     p_hint: float
     p_killed: float
     p_rare: float
-    #: That the disk of the run refuses one call and takes the next; that a helper dies of a question.
+    #: That the disk of the run refuses one call and takes the next; that a helper dies, that an attempt goes wrong.
     p_refused: float
     p_dies: float
+    p_wrong: float
     knobs: dict[tuple[str, str], float]
     faults: tuple[str, ...] = ()
     #: A setting of the stages, which enters the keys of what they make.
@@ -89,7 +90,8 @@ def drawn(seed: int) -> Plan:
         p_killed=chance.choice((0.0, 0.0, 1e-4, 1e-3)),
         p_rare=chance.choice((0.0, 0.05, 0.3)),
         p_refused=chance.choice((0.0, 0.0, 0.003, 0.03)),
-        p_dies=chance.choice((0.0, 0.0, 0.03)),
+        p_dies=chance.choice((0.0, 0.1)),
+        p_wrong=chance.choice((0.0, 0.05)),
         knobs=_knobs(chance),
         faults=tuple(sorted(chance.sample(sorted(FAULTS), chance.randrange(len(FAULTS) + 1)))),
     )
@@ -175,6 +177,7 @@ class Nemesis:
     def arm(self, until_s: float) -> None:
         """Put what is to happen into the calendar."""
         self._its.processes.hardship.p_dies = self._plan.p_dies
+        self._its.facilities.toil.p_wrong = self._plan.p_wrong
         for name in self._plan.faults:
             for _ in range(self._chance.randrange(1, 5)):
                 at_s = self._chance.uniform(self._world.now_s, until_s)
@@ -248,7 +251,7 @@ class Nemesis:
 
     def attempts_well(self) -> None:
         toil = self._its.facilities.toil
-        toil.p_wrong = toil.p_no_start = 0.0
+        toil.p_wrong, toil.p_no_start = 0.0 if self.is_over else self._plan.p_wrong, 0.0
 
     def _disk_refuses(self) -> None:
         self._its.refuses = self._chance.choice((errno.ENOSPC, errno.ENOSPC, errno.EIO))

