@@ -48,7 +48,7 @@ TRIALS: Mapping[str, Trial] = MappingProxyType({
     "G5": ("execution/test_greedy_plugins",
            "test_children_and_grandchildren_by_the_hundred__are_all_ended_with_the_attempt", {"n_children": 1000}),
     "N6": ("execution/test_orders_and_seeds", "test_random_orders_of_arrival__give_the_same_products",
-           {"n_orders": 200, "n_items": 6}),
+           {"n_orders": 200, "n_items": 50}),
     "N10-plans": ("execution/test_half_sets_at_random",
                   "test_random_plans__never_give_poses_of_mixed_halves_to_a_stage_that_keeps_them_apart",
                   {"n_plans": 10_000}),
