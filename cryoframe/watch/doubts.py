@@ -13,9 +13,10 @@ import heapq
 import math
 import os
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from cryoframe.watch.readiness import Entry
+from cryoframe.watch.scanner import Seen
 
 #: So many are read at once: if all are as they were, no more than one in ten is not (95 %).
 SAMPLE = 30
@@ -76,6 +77,12 @@ class Doubts:
                 found.append((entry, n_tries))
                 n_bytes += entry.size
         return found
+
+    def count(self, changed: Mapping[str, Seen], entries: Mapping[str, Entry]) -> bool:
+        """Whether anything of what changed counts: more than the ctime of admitted files where that is not believed."""
+        if self.trusted:
+            return bool(changed)
+        return any((entry := entries.get(path)) is None or not entry.is_touched(its) for path, its in changed.items())
 
     def drop(self, paths: Collection[str]) -> None:
         """Forget files that are gone; those that return are doubted again, whatever their ctime is then."""

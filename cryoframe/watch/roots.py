@@ -135,8 +135,9 @@ class Root:
         self.scan_cpu_s = changes.cpu_s
         if changes.fresh and is_first:
             self._on_disk = set()
+        changed = self.doubts.count(changes.changed, self.entries) or bool(changes.gone)
         said, scan_s = list(self._reconcile(changes, self._now_s)), changes.wall_s if is_first else 0.0
-        return Page(bool(changes.changed or changes.gone), said, not changes.more, came_s, scan_s)
+        return Page(changed, said, not changes.more, came_s, scan_s)
 
     def rescan(self, now_s: float) -> tuple[bool, list[Said]]:
         """Look through the tree and wait for it; returns whether anything changed, and what is to be said."""

@@ -252,3 +252,21 @@ def test_files_that_go_while_they_are_in_doubt__are_waited_for_by_nobody_and_dou
         root.rescan(time.monotonic())
         assert len(root.doubts) == 3
         daemon.close()
+
+
+def test_a_share_whose_ctimes_are_never_the_same__keeps_no_session_from_ending(watched: Watched) -> None:
+    path = watched.put("a.mrc")
+    watched.session(0.2)
+    with Run.open(watched.folder / "run.toml") as run:
+        daemon = Daemon(run, DiskGuard(run.folder, low_bytes=0, reserve_bytes=4096))
+        (root,) = daemon.roots
+        for is_trusted in (True, False):
+            root.doubts.trusted = is_trusted
+            root.rescan(time.monotonic())
+            path.chmod(0o444 if is_trusted else 0o400)
+            assert root.rescan(time.monotonic())[0] == is_trusted
+        watched.put("b.mrc")
+        assert root.rescan(time.monotonic())[0], "a new file counts"
+        os.utime(path)
+        assert root.rescan(time.monotonic())[0], "so does a change of more than the ctime"
+        daemon.close()
