@@ -13,6 +13,9 @@ from cryoframe.cli.runs import folder_of, name_of, opened, remarks, run_argument
 if TYPE_CHECKING:
     from cryoframe.view.condition import Condition
 
+#: What fails and is tried again: so much of it is said.
+MAX_FAILED = 3
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -67,6 +70,11 @@ def _say(facts: dict[str, Any]) -> None:
         way = f"; `cryoframe resume --stage {one['subject']}` tries it now" if one["kind"] == "stage" else ""
         say(f"stands still since {_minute(one['since'])}: {one['kind']} {one['subject']}: {one['reason']}{way}")
     write(facts)
+    failed = facts["failed"]
+    for stage, item, message in failed[:MAX_FAILED]:
+        say(f"failed, and is tried again: {stage} {item}: {message}")
+    if len(failed) > MAX_FAILED:
+        say(f"failed, and are tried again: {len(failed) - MAX_FAILED} more; --json lists all")
     for root, up_to_utc in facts["complete_up_to"].items():
         say(f"{root}: every file that was there at {_minute(up_to_utc)} is accounted for")
     free_GB, whole_GB = facts["disk_GB"]
@@ -104,6 +112,7 @@ def _facts(folder: Path, *, verify: bool) -> tuple[dict[str, Any], list[str]]:
             "files": state.file_counts(),
             "tasks": tasks if now.holder else _ended(tasks),
             "given_up": [(task.stage_id, task.item_id, task.message) for task in given_up],
+            "failed": [(task.stage_id, task.item_id, task.message) for task in state.tasks(status="failed")],
             "tracebacks": kept_tracebacks(folder, given_up),
             "remarks": remarks(database),
             "paused": now.held,

@@ -227,3 +227,19 @@ def test_a_retry_while_somebody_is_at_work__is_asked_of_that_process(
         assert main(["retry", str(tmp_path / "run"), "--item", "none of that name"]) == 0
     assert asked == [("retry", "", "a")]
     assert capsys.readouterr().out.splitlines() == ["1 queued again", "0 queued again"]
+
+
+def test_what_fails_and_is_tried_again__is_said_with_the_reason(run: Bus, tmp_path: Path, status: Status) -> None:
+    for name in "abcde":
+        gone = {"message": f"OutOfReach: /x/{name} is out of reach (No such file or directory)", "traceback_file": ""}
+        task = {"stage_id": "ctf", "item_id": name, "key": "k", "attempt": 1}
+        run.publish(events.StageFailed, **task, error_class="environment", **gone)
+    with at_work(tmp_path):
+        said = status()
+    assert "failed, and is tried again: ctf a: OutOfReach: /x/a is out of reach" in said["text"]
+    assert "failed, and are tried again: 2 more" in said["text"]
+    assert [item for _, item, _ in said["failed"]] == list("abcde")
+    run.publish(
+        events.StageFinished, stage_id="ctf", item_id="a", key="k", digest="d", seconds=1.0, cpu_s=1.0, peak_MB=1.0
+    )
+    assert [item for _, item, _ in status()["failed"]] == list("bcde")
