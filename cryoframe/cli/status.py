@@ -136,7 +136,8 @@ def _because(now: Condition) -> str:
             f"whoever was{was} is gone without a word, killed or with its machine; the last thing noted was at"
             f" {_minute(now.last_utc)}. `cryoframe run` or `cryoframe watch` goes on from here"
         )
-    said = now.cancelled or f"in good order at {_minute(now.last_utc)}"
+    broke = f"it broke off at {_minute(now.last_utc)}: {now.failed}" if now.failed and not now.cancelled else ""
+    said = broke or now.cancelled or f"in good order at {_minute(now.last_utc)}"
     return f"{said}; nobody is at work. `cryoframe run` or `cryoframe watch` goes on from here"
 
 

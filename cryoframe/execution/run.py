@@ -27,7 +27,7 @@ from cryoframe.kernel.stage import stage_specs
 from cryoframe.records import events, folders, session_events
 from cryoframe.records.bus import Bus
 from cryoframe.records.database import Database
-from cryoframe.records.events import Scalar
+from cryoframe.records.events import FAILED, Scalar
 from cryoframe.records.journal import Journal
 from cryoframe.records.state import Item, State
 from cryoframe.records.store import Store
@@ -95,8 +95,9 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        is_failure = kind is not None and issubclass(kind, Exception)
+        self.close(attempts.bounded(f"{FAILED}{type(error).__name__}: {error}") if is_failure else "closed")
 
     def plan(self) -> Plan:
         """Return what would be run, and why something could not be."""

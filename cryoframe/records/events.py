@@ -18,6 +18,8 @@ from cryoframe.errors import Corrupt, InvalidInput, nearest
 
 Scalar = str | int | float | bool
 Value = Scalar | tuple[Scalar, ...] | Mapping[str, Scalar]
+#: What the reason begins with where work ended by an error.
+FAILED = "failed: "
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -59,7 +61,7 @@ class RunOpened(Event):
 
 
 class RunFinished(Event):
-    """The process in charge ended in good order."""
+    """The process in charge ended: in good order, or by an error, and then the reason begins with `FAILED`."""
 
     reason: str
 

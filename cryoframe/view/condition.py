@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cryoframe.records.database import Database
-from cryoframe.records.events import Event
+from cryoframe.records.events import FAILED, Event, RunFinished
 from cryoframe.records.journal import Journal
 from cryoframe.records.signs import last_but, last_of_each
 from cryoframe.records.state import Standing, State, Watermark
@@ -63,7 +63,9 @@ class Condition:
     last_utc
         When the log was written last.
     end
-        Why nobody is in charge: ``ended`` in good order, ``cancelled``, ``lost`` without a word; else empty.
+        Why nobody is in charge: ``ended`` in good order, ``cancelled``, ``failed``, ``lost`` without a word; or empty.
+    failed
+        The error by which the process in charge ended, or empty.
     held
         Who paused it and when, or empty.
     stands
@@ -78,6 +80,7 @@ class Condition:
     last_utc: str = ""
     end: str = ""
     cancelled: str = ""
+    failed: str = ""
     held: str = ""
     stands: Sequence[Sign] = ()
     alarms: Sequence[Standing] = ()
@@ -150,6 +153,7 @@ class Watcher:
             last_utc=last.time_utc if last else "",
             end="" if holder else self._end(end, database),
             cancelled=cancelled,
+            failed="" if holder else _failed(last_but(database, _BY_OTHERS)),
             held=state.held(),
             stands=stands if holder else (),
             alarms=state.alarms(),
@@ -164,6 +168,8 @@ class Watcher:
         if ("RunCancelled", "") in self._signs and end != "lost":
             return "cancelled"
         last = last_but(database, _BY_OTHERS)
+        if not end and _failed(last):
+            return "failed"
         return end or ("ended" if last is None or type(last).__name__ == "RunFinished" else "lost")
 
     def _cancelled(self, holder: str) -> str:
@@ -189,6 +195,12 @@ class Watcher:
             for (name, subject), event in sorted(self._signs.items())
             if name in kinds and not _is_before(event, holder)
         )
+
+
+def _failed(event: Event | None) -> str:
+    """Return the error by which a process ended, if this is its last event and says so."""
+    reason = str(getattr(event, "reason", "")) if isinstance(event, RunFinished) else ""
+    return reason.removeprefix(FAILED) if reason.startswith(FAILED) else ""
 
 
 def _version(database: Database) -> int:

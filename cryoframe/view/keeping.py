@@ -38,7 +38,7 @@ DEADLINE_S = 300.0
 #: A process apart makes room for the next after so many writings: it must not grow over weeks.
 MOST_WRITINGS = 2000
 #: Words to the process apart.
-AGAIN, LAST = "again", "last"
+AGAIN, LAST, BROKEN = "again", "last", "broken"
 #: Said by others too often, or because of us.
 _NO_NEWS = (events.StageProgress, events.ListenerFailed)
 
@@ -74,11 +74,15 @@ def kept_current(bus: Bus, folder: Path, *, gap_s: float = GAP_S, apart: bool = 
     writer: _Writer = Apart(bus.run_id, folder) if apart else _Here(bus.run_id, folder)
     keeper = _Keeper(bus, gap_s, writer)
     unsubscribe = bus.subscribe(Event, keeper)
+    last = LAST
     try:
         yield
+    except Exception:
+        last = BROKEN
+        raise
     finally:
         unsubscribe()
-        keeper.close()
+        keeper.close(last)
 
 
 class _Keeper:
@@ -87,7 +91,7 @@ class _Keeper:
     def __init__(self, bus: Bus, gap_s: float, writer: _Writer) -> None:
         self._bus, self._gap_s, self._writer = bus, gap_s, writer
         self._changed, self._ended = threading.Event(), threading.Event()
-        self._complaint = ""
+        self._complaint, self._last = "", LAST
         self._changed.set()  # what an earlier process left behind may be out of date
         self._thread = threading.Thread(target=self._work, name="exposures", daemon=True)
         self._thread.start()
@@ -97,8 +101,9 @@ class _Keeper:
         if not isinstance(event, _NO_NEWS):
             self._changed.set()
 
-    def close(self) -> None:
+    def close(self, last: str = LAST) -> None:
         """Write once more, and end."""
+        self._last = last
         self._ended.set()
         self._changed.set()
         self._thread.join()
@@ -109,7 +114,7 @@ class _Keeper:
             self._changed.wait(due_s)
             last = self._ended.is_set()
             self._changed.clear()
-            written = self._writer.write(LAST if last else AGAIN)
+            written = self._writer.write(self._last if last else AGAIN)
             self._complain(written.error)
             if last:
                 return
@@ -141,7 +146,7 @@ class _Here:
             from cryoframe.view.upkeep import Upkeep
 
             self._upkeep = Upkeep(self._run_id, self._folder)
-        error = self._upkeep.write(ended=word == LAST)
+        error = self._upkeep.write(ended=word == LAST, lost=word == BROKEN)
         return Written(error, time.thread_time() - start_s, self._upkeep.due_s)
 
 
@@ -166,7 +171,7 @@ class Apart:
         written = self._asked(word)
         if written.error and self._process is None:
             written = self._asked(word)
-        if word == LAST:
+        if word != AGAIN:
             self._end()
         return written
 

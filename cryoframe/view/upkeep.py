@@ -28,7 +28,7 @@ DATABASE = "state.sqlite"
 RELOAD_S = 15
 #: The table is written whole: so long after the last time for each MB of it, so that a disk has little to do.
 SECONDS_A_MB = 6.0
-AGAIN, LAST = "again", "last"
+AGAIN, LAST, BROKEN = "again", "last", "broken"
 
 
 class Upkeep:
@@ -107,8 +107,8 @@ def serve(run_id: str, folder: str) -> int:
     upkeep = Upkeep(run_id, Path(folder))
     before_s = time.process_time()
     for word in sys.stdin:
-        ended = word.strip() == LAST
-        error = upkeep.write(ended=ended)
+        ended = word.strip() != AGAIN
+        error = upkeep.write(ended=word.strip() == LAST, lost=word.strip() == BROKEN)
         pa.default_memory_pool().release_unused()
         now_s = time.process_time()
         sys.stdout.write(json.dumps({"error": error, "cpu_s": now_s - before_s, "due_s": upkeep.due_s}) + "\n")

@@ -89,6 +89,8 @@ def head(name: str, now: Condition, going: Pace) -> str:
 def reason(now: Condition, going: Pace) -> str:
     """Return in one sentence why the state is what it is."""
     if now.word == conditions.NOBODY:
+        if now.failed:
+            return f"The work broke off at {_utc(now.last_utc)}: {now.failed}"
         return f"Whoever was at work is gone without a word; the last thing noted was at {_utc(now.last_utc)}."
     if now.word == conditions.ENDED:
         return f"{now.cancelled}." if now.cancelled else f"The work ended in good order at {_utc(now.last_utc)}."

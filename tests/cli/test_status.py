@@ -243,3 +243,12 @@ def test_what_fails_and_is_tried_again__is_said_with_the_reason(run: Bus, tmp_pa
         events.StageFinished, stage_id="ctf", item_id="a", key="k", digest="d", seconds=1.0, cpu_s=1.0, peak_MB=1.0
     )
     assert [item for _, item, _ in status()["failed"]] == list("bcde")
+
+
+def test_a_run_that_broke_off__says_by_what_and_not_that_it_ended_in_good_order(run: Bus, status: Status) -> None:
+    run.publish(events.RunFinished, reason=f"{events.FAILED}StoreError: the files do not add up")
+    said = status()
+    assert said["state"] == "nobody at work"
+    assert "broke off at" in said["because"]
+    assert "StoreError: the files do not add up" in said["because"]
+    assert "good order" not in said["text"]

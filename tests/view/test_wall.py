@@ -26,6 +26,7 @@ from cryoframe.records.store import Store
 from cryoframe.view import wall
 from cryoframe.view.condition import NOBODY, Condition, Sign, Watcher
 from cryoframe.view.exposures import PAGE
+from cryoframe.view.keeping import kept_current
 from cryoframe.view.pace import pace
 from cryoframe.view.upkeep import Upkeep
 from cryoframe.view.wall import Shown, page
@@ -249,4 +250,24 @@ def test_the_keeper_of_one_that_is_gone__does_not_write_over_the_page_of_the_nex
     (tmp_path / PAGE).write_text("of the next", encoding="ascii")
     assert left.write(lost=True) == ""
     assert (tmp_path / PAGE).read_text(encoding="ascii") == "of the next"
+    database.close()
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_work_that_breaks_off__leaves_no_page_that_says_it_ended_in_good_order(tmp_path: Path, apart: bool) -> None:
+    database = Database.open(tmp_path / "state.sqlite")
+    bus = Bus(Journal(database), "night")
+    bus.publish(events.RunOpened, folder=str(tmp_path), config_digest="d")
+
+    def work() -> None:
+        with kept_current(bus, tmp_path, apart=apart):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert word((tmp_path / PAGE).read_text(encoding="utf-8")) == ("nobody", "nobody at work")
+    bus.publish(events.RunFinished, reason=f"{events.FAILED}ZeroDivisionError: by zero")
+    now = Watcher(tmp_path).look(database)
+    assert (now.word, now.end, now.failed) == (NOBODY, "failed", "ZeroDivisionError: by zero")
+    assert "broke off" in shown(now)
     database.close()
