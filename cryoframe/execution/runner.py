@@ -68,8 +68,7 @@ class Runner:
         #: Free space below which nothing is started.
         self.low_water_MB: float = LOW_WATER_MB
         self._plugins, self._waiting = plugins, Waiting.of(ledger)
-        self._running: dict[str, Running] = {}
-        self._claimed: list[Running] = []
+        self._running, self._claimed = dict[str, Running](), list[Running]()
         self._troubles: dict[tuple[str, str], int] = {}
         self._outbox = Outbox(bus)
         self._say, self._flush = self._outbox.say, self._outbox.flush
@@ -344,15 +343,16 @@ class Runner:
         record = attempts.record(self.config, due, running.said, outcome, attempt=running.attempt)
         committed = self.store.commit(running.scratch, due.node.id, due.item_id, due.key, job=record)
         crash_point("runner.committed")
-        self._saved(committed, self.store.job(due.node.id, due.key))
-        if due.left_out:
-            left_out: dict[str, Value] = {"name": "items_left_out", "value": float(len(due.left_out)), "unit": ""}
-            self._say(events.MetricReported, stage_id=due.node.id, item_id=due.item_id, **left_out)
-        spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
+        known = self.ledger.known.get((due.node.id, due.item_id))
+        is_late = known is not None and known.key != due.key and known.status == DONE  # what came after it is there
+        self._saved(committed, {} if is_late else self.store.job(due.node.id, due.key))
         where: dict[str, Value] = {"stage_id": due.node.id, "item_id": due.item_id}
+        if due.left_out:
+            self._say(events.MetricReported, **where, name="items_left_out", value=float(len(due.left_out)), unit="")
+        spent = {"seconds": outcome.seconds, "cpu_s": outcome.cpu_s, "peak_MB": outcome.peak_MB}
         self._say(events.StageFinished, **where, key=due.key, digest=committed.digest, **spent)
         self._judge(running, went_well=True)
-        if (known := self.ledger.known.get((due.node.id, due.item_id))) is not None and known.key == due.key:
+        if known is not None and known.key == due.key:
             self.ledger.known[due.node.id, due.item_id] = Known(due.key, DONE, committed.digest)
         self._troubles.pop((due.node.id, due.item_id), None)
         checkpoints.forget(self.store.folder, due, live=self.live)
@@ -361,7 +361,7 @@ class Runner:
     def _saved(self, committed: Committed, job: Mapping[str, Any]) -> None:
         path = str(committed.path.relative_to(self.store.folder))
         self._say(events.ProductSaved, key=committed.key, kind=committed.kind, digest=committed.digest, path=path)
-        if (said := summaries.payload(job, path)) is not None:
+        if job and (said := summaries.payload(job, path)) is not None:
             self._say(events.ProductDescribed, **said)
 
     def _fail(self, running: Running, outcome: Outcome) -> None:

@@ -49,6 +49,9 @@ _ADMITTED = (
 )
 _DONE = _TASK.format("'done', 0, '', '', :digest") + _AGAIN + ", digest=excluded.digest, error_class='', message=''"
 
+#: What became of an attempt of which the task has gone on to another key meanwhile says nothing of the task.
+_IF_CURRENT = " WHERE tasks.key=excluded.key"
+
 #: What each event does to the tables.
 FOLDS: Mapping[type[Event], str] = {
     events.RunOpened: "INSERT INTO incarnations VALUES(NULL)",
@@ -69,12 +72,13 @@ FOLDS: Mapping[type[Event], str] = {
     + _AGAIN
     + ", attempts=iif(key=excluded.key, attempts, 0)",
     events.StageStarted: _TASK.format("'running', :attempt, '', '', ''") + _AGAIN + ", attempts=:attempt",
-    events.StageFinished: _DONE,
+    events.StageFinished: _DONE + _IF_CURRENT,
     events.StageSkipped: _DONE,
     events.StageFailed: _TASK.format("'failed', :attempt, :error_class, :message, ''")
     + _AGAIN
-    + ", error_class=:error_class, message=:message",
-    events.StageGivenUp: _TASK.format("'given_up', 0, '', :reason, ''") + _AGAIN + ", message=:reason",
+    + ", error_class=:error_class, message=:message"
+    + _IF_CURRENT,
+    events.StageGivenUp: _TASK.format("'given_up', 0, '', :reason, ''") + _AGAIN + ", message=:reason" + _IF_CURRENT,
     events.StageRetried: "UPDATE tasks SET status='queued', attempts=0 WHERE stage_id=:stage_id AND item_id=:item_id",
     events.ProductSaved: "INSERT OR REPLACE INTO products VALUES(:key, :kind, :digest, :path)",
     events.ProductDescribed: "INSERT INTO described VALUES"

@@ -176,7 +176,7 @@ def test_counts__are_by_stage_and_status(bus: Bus) -> None:
 def test_every_folded_event__changes_the_tables_and_refolds_to_the_same(bus: Bus, name: str) -> None:
     cls = getattr(session_events, name, None) or getattr(events, name)
     bus.publish(FileSettled, path="x", root="x", size=9, mtime_ns=9, digest="x")
-    bus.publish(StageStarted, stage_id="x", item_id="x", key="y", attempt=7, worker="w", device="cpu")
+    bus.publish(StageStarted, stage_id="x", item_id="x", key="x", attempt=7, worker="w", device="cpu")
     if undone := {"AlarmCleared": session_events.AlarmRaised, "RunReleased": session_events.RunHeld}.get(name):
         bus.publish(undone, **_payload(undone))
     journal = typing.cast(Journal, bus._journal)
