@@ -80,6 +80,11 @@ class Board:
         self.standing, self._last = set(due), now
         return begun + over
 
+    def take_back(self, changes: Iterable[tuple[bool, Name, str]]) -> None:
+        """Forget changes that could not be said: the next update finds them again."""
+        for begins, name, _ in changes:
+            (self.standing.discard if begins else self.standing.add)(name)
+
     def _due(self, now: Situation, now_s: float) -> dict[Name, str]:
         due: dict[Name, str] = {}
         if now.disk:

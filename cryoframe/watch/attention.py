@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from cryoframe.data.alarm import Alarm
+from cryoframe.errors import EnvironmentFault
 from cryoframe.execution.run import Run
 from cryoframe.execution.runner import Runner
 from cryoframe.kernel.plugins import Plugins
@@ -44,10 +45,15 @@ class Attention:
 
     def look(self, roots: Sequence[Root], runner: Runner, guard: DiskGuard) -> None:
         """Judge the situation; journal and send on what changed."""
-        for begins, (kind, subject), message in self._board.update(
-            self._situation(roots, runner, guard), time.monotonic()
-        ):
-            self._tell(kind, subject, message, begins=begins)
+        changes = self._board.update(self._situation(roots, runner, guard), time.monotonic())
+        while changes:
+            begins, (kind, subject), message = changes[0]
+            try:
+                self._tell(kind, subject, message, begins=begins)
+            except EnvironmentFault:
+                self._board.take_back(changes)  # a full disk: it is found again at the next look
+                raise
+            del changes[0]
         for unsent in self._notifier.unsent():
             where = {"kind": unsent.alarm.kind, "subject": unsent.alarm.subject}
             self._run.bus.publish(AlarmUnsent, notifier=unsent.notifier, **where, error=unsent.error)

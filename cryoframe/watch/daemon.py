@@ -364,8 +364,8 @@ class Daemon:
     def _tell_outages(self) -> None:
         for root in self.roots:
             if root.offline and root.folder not in self._lost:
-                self._lost.add(root.folder)
                 self._run.bus.publish(RootLost, root=os.fspath(root.folder), reason=root.offline)
+                self._lost.add(root.folder)
             elif not root.offline and root.folder in self._lost:
-                self._lost.discard(root.folder)
                 self._run.bus.publish(RootFound, root=os.fspath(root.folder))
+                self._lost.discard(root.folder)

@@ -13,6 +13,7 @@ from cryoframe.records.database import Database
 from cryoframe.records.journal import Journal
 from cryoframe.records.state import FileRow, State
 from cryoframe.watch.accounts import Watermarks
+from cryoframe.watch.alarms import Board, Situation
 from cryoframe.watch.roots import Root
 from cryoframe.watch.scanner import AtOnce, Changes, Seen
 
@@ -69,3 +70,14 @@ def test_a_root_that_is_empty_where_files_were__holds_the_watermark_back(
     marks[0].note([root], "now", 2.0)
     assert [mark.up_to_utc for mark in marks[1].watermarks()] == ["now"]
     assert root.counts() == Counter({"waiting": 1})
+
+
+def test_an_alarm_that_a_full_disk_refused__is_said_at_the_next_look() -> None:
+    board = Board(WatchConfig(), [("share", "/a")], 0.0)
+    full = Situation(disk="full")
+    changes = board.update(full, 1.0)
+    assert [(begins, name) for begins, name, _ in changes] == [(True, ("disk", "")), (False, ("share", "/a"))]
+    board.take_back(changes[1:])
+    assert [(begins, name) for begins, name, _ in board.update(full, 2.0)] == [(False, ("share", "/a"))]
+    board.take_back([(True, ("disk", ""), "full")])
+    assert [(begins, name) for begins, name, _ in board.update(full, 3.0)] == [(True, ("disk", ""))]
