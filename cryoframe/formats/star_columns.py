@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from cryoframe.formats.star_schema import OPTICS_COLUMNS, ROW_COLUMNS, ROW_OPTIC
 
 __all__ = ["ParticleRecords", "micrographs_from_star", "particles_from_star", "particles_to_star", "zernike"]
 
-_INT_TYPES = {"half": np.uint8, "class_id": np.int32}
+_INT_TYPES: dict[str, type[np.integer[Any]]] = {"half": np.uint8, "class_id": np.int32}
+_MOST_BOX_PX = 100_000
 
 
 def particles_from_star(
@@ -106,7 +108,7 @@ def _records(
     columns.update(_image_columns(block))
     _order_defocus(columns, flags)
     columns["optics_group"] = np.array([str(group["optics_group"]) for group in optics], object)[members]
-    columns.update(_box_columns(optics, members, pixels))
+    columns.update(_box_columns(optics, members, pixels, path))
     _fill_defaults(columns)
     used |= {"rlnImageName"}
     rest = {name: values for name, values in block.columns.items() if name not in used}
@@ -223,7 +225,16 @@ def _read_column(
             row = int(np.flatnonzero(~np.isin(values, (0, 1, 2)))[0])
             where = f"line {block.line_of(column.label, row)}"
             raise Corrupt(f"half-set {values[row]}", path=block.path, where=where, expected="0, 1 or 2")
-        return {column.name: values.astype(_INT_TYPES.get(column.name, np.int64))}
+        kind: np.iinfo[Any] = np.iinfo(_INT_TYPES.get(column.name, np.int64))
+        if len(beyond := np.flatnonzero((values < kind.min) | (values > kind.max))):
+            where = f"line {block.line_of(column.label, int(beyond[0]))}"
+            raise Corrupt(
+                f"{column.label} is {block.strings(column.label)[int(beyond[0])]}",
+                path=block.path,
+                where=where,
+                expected=f"≤ {kind.max}",
+            )
+        return {column.name: values.astype(kind.dtype)}
     numbers = block.floats(column.label, finite=column.kind != "score")
     if not column.scale:
         return {column.name: numbers}
@@ -251,13 +262,20 @@ def _image_columns(block: StarBlock) -> dict[str, Column]:
 
 
 def _box_columns(
-    optics: list[OpticsGroup], members: NDArray[np.int64], pixels: dict[str, NDArray[np.float64] | None]
+    optics: list[OpticsGroup],
+    members: NDArray[np.int64],
+    pixels: dict[str, NDArray[np.float64] | None],
+    path: str | os.PathLike[str],
 ) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     if (size := pixels["image_pixel"]) is not None:
         columns["pixel_size_A"] = size
     if all("box_px" in group for group in optics):
-        columns["box_px"] = np.array([int(group["box_px"]) for group in optics], np.int32)[members]
+        edges_px = [int(group["box_px"]) for group in optics]
+        if any(not 0 < edge_px <= _MOST_BOX_PX for edge_px in edges_px):
+            said = ", ".join(map(str, edges_px))
+            raise Corrupt(f"rlnImageSize is {said}", path=path, expected=f"boxes of 1 to {_MOST_BOX_PX} pixels")
+        columns["box_px"] = np.array(edges_px, np.int32)[members]
     return columns
 
 

@@ -253,3 +253,15 @@ def test_relion_reads_our_particles__values_and_images(tmp_path: Path) -> None:
     assert header.require_pixel_size_A() == pytest.approx(2.0)
     assert np.isfinite(volume).all()
     assert volume.std() > 0
+
+
+@pytest.mark.parametrize("label", ["rlnClassNumber", "rlnImageSize"])
+def test_numbers_past_the_type_that_holds_them__are_refused(tmp_path: Path, label: str) -> None:
+    """A class of 6 499 999 999 was read as another one."""
+    image, number = ("64", "6499999999") if label == "rlnClassNumber" else ("6499999999", "1")
+    text = f"data_optics\nloop_\n_rlnOpticsGroup\n_rlnImageSize\n_rlnImagePixelSize\n1 {image} 1.0\n"
+    text += f"data_particles\nloop_\n_rlnImageName\n_rlnOpticsGroup\n_rlnClassNumber\n1@s.mrcs 1 {number}\n"
+    path = tmp_path / "large.star"
+    path.write_text(text)
+    with pytest.raises(Corrupt, match=f"{label} is 6499999999"):
+        particles_from_star(path)
