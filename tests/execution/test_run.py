@@ -16,7 +16,6 @@ from cryoframe.data.maps import Volume
 from cryoframe.errors import ConfigError, FileError, PluginError, StoreError
 from cryoframe.execution.run import Run
 from cryoframe.formats import mrc
-from cryoframe.records.events import RunFinished
 
 pytestmark = pytest.mark.usefixtures("no_discovery")
 ALL = ("ctf", "pick", "box", "classes", "select", "start")
@@ -391,17 +390,3 @@ def test_a_file_out_of_reach__is_waited_for(tmp_path: Path) -> None:
         while runner.step():
             pass
         assert run.state.task_counts() == {"ctf": {"done": 1}, "pick": {"done": 1}}
-
-
-def test_a_run_that_ends_by_an_error__says_so_in_its_log(tmp_path: Path) -> None:
-    world = World(tmp_path)
-
-    def work() -> None:
-        with world.open():
-            raise ZeroDivisionError("by zero")
-
-    with pytest.raises(ZeroDivisionError):
-        work()
-    with world.open() as run:
-        said = [event.reason for event in run.journal.replay() if isinstance(event, RunFinished)]
-    assert said == ["failed: ZeroDivisionError: by zero"]

@@ -9,6 +9,7 @@ from run_world import World
 
 from cryoframe.errors import ConfigError
 from cryoframe.execution.run import Run
+from cryoframe.records.events import RunFinished
 
 pytestmark = pytest.mark.usefixtures("no_discovery")
 
@@ -63,3 +64,17 @@ def test_a_stage_that_makes_movies__is_refused_with_a_remedy_that_exists(tmp_pat
     assert "makes movies" in str(caught.value)
     assert "cryoframe simulate" in str(caught.value)
     assert "simulate" in VERBS
+
+
+def test_a_run_that_ends_by_an_error__says_so_in_its_log(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    def work() -> None:
+        with world.open():
+            raise ZeroDivisionError("by zero")
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    with world.open() as run:
+        said = [event.reason for event in run.journal.replay() if isinstance(event, RunFinished)]
+    assert said == ["failed: ZeroDivisionError: by zero"]
