@@ -132,7 +132,7 @@ BUGS = (
     Bug(
         "superseded-too-late",
         "an event that came late undoes the newer content of a file",
-        _RECORDS + "state.py",
+        _RECORDS + "projection.py",
         '"WHERE root=:root AND path=:path AND digest=:old_digest"',
         '"WHERE root=:root AND path=:path"',
         ("tests/records/test_state.py", "tests/execution/test_run.py"),
